@@ -1,0 +1,54 @@
+"""Everything invent-chain raises.
+
+    InventError
+    ├── ConfigurationError (ValueError)     a setting is out of range; raised when the object is constructed
+    ├── InputError (ValueError)             a question, answer or array that cannot be scored; raised before any call
+    ├── MissingExtraError (ImportError)     an optional dependency is absent; names the command that installs it
+    ├── AskError                            the model gave no usable answer to one request
+    │   ├── AskTimeoutError (TimeoutError)  ... within the time allowed
+    │   └── AskRefusedError                 ... and asking again is useless (401, 403, 404, unknown model)
+    ├── PerturbationError                   a perturber failed or returned something that is not text
+    └── EmbeddingError                      an encoder returned NaN, inf or the wrong shape
+"""
+
+from __future__ import annotations
+
+
+class InventError(Exception):
+    """Base of every error that invent-chain raises on purpose."""
+
+
+class ConfigurationError(InventError, ValueError):
+    """A setting is out of range or two settings contradict each other."""
+
+
+class InputError(InventError, ValueError):
+    """A question, an answer or an array cannot be scored."""
+
+
+class MissingExtraError(InventError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an optional dependency: pip install 'invent-chain[{extra}]'")
+        self.extra = extra
+
+
+class AskError(InventError):
+    """The model gave no usable answer to one request."""
+
+
+class AskTimeoutError(AskError, TimeoutError):
+    """The model did not answer within the time allowed."""
+
+
+class AskRefusedError(AskError):
+    """The model refused in a way that makes asking again useless."""
+
+
+class PerturbationError(InventError):
+    """A perturber failed or returned something that is not text."""
+
+
+class EmbeddingError(InventError):
+    """An encoder or similarity returned something that cannot be compared."""

@@ -1,0 +1,91 @@
+"""The seams: each boundary is one method, so that a ten-line class fits.
+
+Plain callables fit too; `sample.as_ask`, `perturb.as_perturber` and `embed.as_similarity` adapt them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invent_chain.types import Perturbed, Replies, Sampling
+
+FloatArray = NDArray[np.float64]
+
+
+@runtime_checkable
+class Ask(Protocol):
+    """Ask the model one question.
+
+    An implementation may carry two optional attributes: `name: str`, which goes into the fingerprint (default: the
+    class name), and `max_n: int`, the most answers it can return for one request (default 1).
+    """
+
+    async def ask(self, question: str, *, n: int, sampling: Sampling) -> Replies:
+        """Send one request for `n` independent answers to `question`; fewer may come back.
+
+        Raises:
+            AskError: No usable answer. `AskRefusedError` stops the whole batch, since asking again is useless.
+        """
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Embed texts. May carry `name: str` for the fingerprint (default: the class name)."""
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Return one finite row for each text, shape (len(texts), d). May block: it runs in a worker thread."""
+        ...
+
+
+@runtime_checkable
+class Similarity(Protocol):
+    """Compare texts by meaning.
+
+    May carry `name: str` for the fingerprint, and `floor: float`, the value that two unrelated texts get
+    (default 0.0; 0.5 for `(1 + cos) / 2`), so that agreement can be read on an absolute scale.
+    """
+
+    def compare(self, *groups: Sequence[str]) -> tuple[FloatArray, ...]:
+        """Return for each group of m texts its matrix a(., .): (m, m), symmetric, in [0, 1], ones on the diagonal.
+
+        All groups come in one call so that every distinct text is encoded once, in one batch. May block: it runs in
+        a worker thread.
+
+        Raises:
+            EmbeddingError: NaN, inf or a wrong shape came back.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PerturbContext:
+    """What a perturber may use.
+
+    Attributes:
+        rng: Source of all randomness.
+        similarity: The scorer's similarity (its `compare` blocks: call it in a worker thread).
+        ask: The model, for perturbers that paraphrase with it.
+    """
+
+    rng: np.random.Generator
+    similarity: Similarity
+    ask: Ask
+
+
+@runtime_checkable
+class Perturber(Protocol):
+    """Make siblings of a question. May carry `name: str` for the fingerprint (default: the class name)."""
+
+    async def perturb(self, question: str, n: int, context: PerturbContext) -> Perturbed:
+        """Return at most `n` distinct, non-empty siblings, none equal to `question`; notes say why there are fewer.
+
+        Raises:
+            PerturbationError: Nothing usable could be made.
+        """
+        ...
