@@ -1,0 +1,114 @@
+"""Measures of uncertainty, each over all bootstrap draws of a `Walk`.
+
+Unless said otherwise: shape (B,), one value a draw; higher = more uncertain; natural logarithm. The estimate of a
+measure is its mean over the draws, eq. (6). Raw values depend on n: compare only scores made with the same n, r,
+encoder and similarity.
+
+| name | formula | range |
+|---|---|---|
+| `inv_entropy` | `-sum_i P(x_i|y_i) log P(x_i|y_i)` (5) | [0, m/e] |
+| `ni_entropy` | `-sum_i P(y_i|x_i) log P(y_i|x_i)` | [0, m/e] |
+| `nr_inv_entropy` | `inv_entropy` of one replication, no bootstrap | [0, m/e] |
+| `wd_px_py` | Wasserstein distance between `P(X)` and `P(Y)` | [0, 1] |
+| `max_py_x` | `max_i P(y_i|x_i)` | [0, 1] |
+| `normalised` | `inv_entropy` between its two ends for the given `P_x` | [0, 1] |
+| `support` | how far the other answers stand behind *this* answer; **higher = more certain** | [0, 1] |
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import entr
+
+from invent_chain.protocols import FloatArray
+from invent_chain.walk import Walk
+
+_SAME = 1e-12
+"""Two ends of the range of Inv-Entropy closer than this are one: the questions cannot tell answers apart."""
+
+
+def inv_entropy(walk: Walk) -> FloatArray:
+    """Inv-Entropy: the unnormalised entropy of the diagonal of `P_y P_x`, eq. (5). Range [0, m/e]."""
+    return _diagonal_entropy(walk.x_given_y)
+
+
+def ni_entropy(walk: Walk) -> FloatArray:
+    """NI-Entropy, the non-inverse twin of Inv-Entropy: `-sum_i P(y_i|x_i) log P(y_i|x_i)`. Range [0, m/e]."""
+    return _diagonal_entropy(walk.y_given_x)
+
+
+def wd_px_py(walk: Walk) -> FloatArray:
+    """Wasserstein distance between `P(X)` and `P(Y)` over the m states. Range [0, 1].
+
+    The states have no order, so the ground metric is the discrete one (moving mass to any other state costs 1); the
+    distance is then the total variation `0.5 * sum_i |P(x_i) - P(y_i)|`, and the order of siblings does not matter.
+    """
+    return 0.5 * np.abs(walk.x - walk.y).sum(axis=-1)
+
+
+def wd_px_py_released(walk: Walk) -> FloatArray:
+    """Wasserstein distance of the released code: the probability *values* are compared as samples. Range [0, 1].
+
+    Equal to `scipy.stats.wasserstein_distance(P(X), P(Y))`; blind to which state holds which probability.
+    """
+    return np.abs(np.sort(walk.x, axis=-1) - np.sort(walk.y, axis=-1)).mean(axis=-1)
+
+
+def max_py_x(walk: Walk) -> FloatArray:
+    """MAX-py-x: `max_i P(y_i|x_i)`. Range [0, 1]."""
+    return np.diagonal(walk.y_given_x, axis1=-2, axis2=-1).max(axis=-1)
+
+
+def max_py_x_released(walk: Walk) -> FloatArray:
+    """MAX of the released code: `max_j P(y_j)`. Range [1/m, 1]."""
+    return walk.y.max(axis=-1)
+
+
+def normalised(walk: Walk) -> FloatArray:
+    """Inv-Entropy between its two ends for the given `P_x`, clipped to [0, 1].
+
+    `(H - H_same) / (H_alone - H_same)`: `H_same` is the value when all answers are equal (`P_y` uniform, so that
+    `P(x_i|y_i)` is the mean of column i of `P_x`), `H_alone` when every answer is alone (`P_y` = identity). Unlike the
+    raw value it does not depend on how alike the perturbations are.
+
+    Where the two ends coincide (a single question, or questions that are all identical) the walk cannot tell equal
+    answers from different ones: the value is 1.0, since what cannot be seen is not certain.
+    """
+    same = entr(walk.p_x.mean(axis=0)).sum()
+    alone = entr(np.diagonal(walk.p_x)).sum()
+    if abs(alone - same) < _SAME:
+        return np.ones(len(walk.y))
+    return np.clip((inv_entropy(walk) - same) / (alone - same), 0.0, 1.0)
+
+
+def agreement(similarity: FloatArray, floor: float) -> FloatArray:
+    """Put similarities on an absolute scale: 0 = unrelated (`floor`), 1 = same. Same shape, clipped to [0, 1].
+
+    For `(1 + cos) / 2` with its floor of 0.5 this is the cosine itself, negative values clipped.
+    """
+    return np.clip((similarity - floor) / (1.0 - floor), 0.0, 1.0)
+
+
+def support(agreements: FloatArray, closeness: FloatArray, compared: NDArray[np.bool_]) -> float:
+    """How far the other answers stand behind this one: answer-conditional. Range [0, 1]; higher = more certain.
+
+    `sum_i a(x_0, x_i) g_i / sum_i a(x_0, x_i)` over the questions i that were compared, where `g_i` is the mean
+    agreement of the answers to question i (the primary itself left out) with the primary answer. A sibling that was
+    asked and stayed silent has `g_i = 0`: missing data never lowers uncertainty. With nothing to compare the value is
+    0.0, for the same reason.
+
+    Args:
+        agreements: `g_i`, shape (m,), in [0, 1].
+        closeness: `a(x_0, x_i)`, shape (m,), in [0, 1].
+        compared: Whether question i was asked for an answer besides the primary, shape (m,).
+    """
+    weight = np.where(compared, closeness, 0.0)
+    total = weight.sum()
+    return float(weight @ agreements / total) if total > 0 else 0.0
+
+
+def _diagonal_entropy(conditional: FloatArray) -> FloatArray:
+    # Rounding can leave a probability of 1 a hair above it, where entr turns negative.
+    total: FloatArray = entr(np.diagonal(conditional, axis1=-2, axis2=-1).clip(max=1.0)).sum(axis=-1)
+    return total
