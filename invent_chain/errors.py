@@ -1,14 +1,14 @@
 """Everything invent-chain raises.
 
-    InventError
-    ├── ConfigurationError (ValueError)     a setting is out of range; raised when the object is constructed
-    ├── InputError (ValueError)             a question, answer or array that cannot be scored; raised before any call
-    ├── MissingExtraError (ImportError)     an optional dependency is absent; names the command that installs it
-    ├── AskError                            the model gave no usable answer to one request
-    │   ├── AskTimeoutError (TimeoutError)  ... within the time allowed
-    │   └── AskRefusedError                 ... and asking again is useless (401, 403, 404, unknown model)
-    ├── PerturbationError                   a perturber failed or returned something that is not text
-    └── EmbeddingError                      an encoder returned NaN, inf or the wrong shape
+InventError
+├── ConfigurationError (ValueError)     a setting is out of range; raised when the object is constructed
+├── InputError (ValueError)             a question, answer or array that cannot be scored; raised before any call
+├── MissingExtraError (ImportError)     an optional dependency is absent; names the command that installs it
+├── AskError                            the model gave no usable answer to one request
+│   ├── AskTimeoutError (TimeoutError)  ... within the time allowed
+│   └── AskRefusedError                 ... and asking again is useless (401, 403, 404, unknown model)
+├── PerturbationError                   a perturber failed or returned something that is not text
+└── EmbeddingError                      an encoder returned NaN, inf or the wrong shape
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def wd_px_py(walk: Walk) -> FloatArray:
     The states have no order, so the ground metric is the discrete one (moving mass to any other state costs 1); the
     distance is then the total variation `0.5 * sum_i |P(x_i) - P(y_i)|`, and the order of siblings does not matter.
     """
-    return 0.5 * np.abs(walk.x - walk.y).sum(axis=-1)
+    return np.asarray(0.5 * np.abs(walk.x - walk.y).sum(axis=-1))
 
 
 def wd_px_py_released(walk: Walk) -> FloatArray:
@@ -52,17 +52,17 @@ def wd_px_py_released(walk: Walk) -> FloatArray:
 
     Equal to `scipy.stats.wasserstein_distance(P(X), P(Y))`; blind to which state holds which probability.
     """
-    return np.abs(np.sort(walk.x, axis=-1) - np.sort(walk.y, axis=-1)).mean(axis=-1)
+    return np.asarray(np.abs(np.sort(walk.x, axis=-1) - np.sort(walk.y, axis=-1)).mean(axis=-1))
 
 
 def max_py_x(walk: Walk) -> FloatArray:
     """MAX-py-x: `max_i P(y_i|x_i)`. Range [0, 1]."""
-    return np.diagonal(walk.y_given_x, axis1=-2, axis2=-1).max(axis=-1)
+    return np.asarray(np.diagonal(walk.y_given_x, axis1=-2, axis2=-1).max(axis=-1))
 
 
 def max_py_x_released(walk: Walk) -> FloatArray:
     """MAX of the released code: `max_j P(y_j)`. Range [1/m, 1]."""
-    return walk.y.max(axis=-1)
+    return np.asarray(walk.y.max(axis=-1))
 
 
 def normalised(walk: Walk) -> FloatArray:
@@ -79,7 +79,7 @@ def normalised(walk: Walk) -> FloatArray:
     alone = entr(np.diagonal(walk.p_x)).sum()
     if abs(alone - same) < _SAME:
         return np.ones(len(walk.y))
-    return np.clip((inv_entropy(walk) - same) / (alone - same), 0.0, 1.0)
+    return np.asarray(np.clip((inv_entropy(walk) - same) / (alone - same), 0.0, 1.0))
 
 
 def agreement(similarity: FloatArray, floor: float) -> FloatArray:

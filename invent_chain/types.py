@@ -150,6 +150,7 @@ class Fingerprint:
         draws: Bootstrap draws B.
         temperature: Sampling temperature of the siblings; None = the model's own.
         drop_echo: Whether the question's words were dropped from the answers before comparing them.
+        variant: "paper" or "released".
         score: Name of the measure that `score` was made from.
     """
 
@@ -161,6 +162,7 @@ class Fingerprint:
     draws: int
     temperature: float | None
     drop_echo: bool
+    variant: str
     score: str
 
 

@@ -62,9 +62,10 @@ def transition_matrix(similarity: FloatArray) -> FloatArray:
     if not np.isfinite(a).all():
         raise InputError(f"similarities must be finite; {np.count_nonzero(~np.isfinite(a))} of {a.size} are NaN or inf")
     if a.min() < 0:
-        raise InputError(f"similarities must be >= 0; the smallest is {a.min():.6g}: shift or clip it, as (1 + cos) / 2")
-    total = a.sum(axis=-1, keepdims=True)
-    return np.where(total > 0, a / np.where(total > 0, total, 1.0), np.eye(a.shape[-1]))
+        raise InputError(f"similarities must be >= 0; the smallest is {a.min():.6g}: shift them, as in (1 + cos) / 2")
+    peak = a.max(axis=-1, keepdims=True)
+    scaled = np.where(peak > 0, a / np.where(peak > 0, peak, 1.0), np.eye(a.shape[-1]))  # sums cannot overflow
+    return np.asarray(scaled / scaled.sum(axis=-1, keepdims=True))
 
 
 def bootstrap_indices(

@@ -1,0 +1,405 @@
+"""`InvEntropy`: perturb, ask, compare, walk, measure, decide. Start reading here.
+
+`ascore` is the whole story; the rooms it calls hold the chapters.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+import anyio.to_thread
+import numpy as np
+
+from invent_chain.assess import Assessment, Variant, assess
+from invent_chain.decide import Policy, Thresholds
+from invent_chain.embed import as_similarity
+from invent_chain.errors import ConfigurationError, InputError, InventError
+from invent_chain.loop_thread import LoopThread
+from invent_chain.perturb import as_perturber
+from invent_chain.protocols import PerturbContext
+from invent_chain.sample import Sampled, as_ask, ask_once, sample
+from invent_chain.types import (
+    Decision,
+    Fingerprint,
+    Perturbation,
+    Perturbed,
+    Sampling,
+    Sibling,
+    Status,
+    UncertaintyReport,
+    Usage,
+)
+
+logger = logging.getLogger(__name__)
+
+ScoreName = Literal["support", "normalised"]
+Stage = Literal["answer", "perturb", "ask", "compare"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a scoring has come.
+
+    Attributes:
+        stage: What is under way: "answer" once the primary answer is there, "perturb", "ask", "compare".
+        done: Answers that came back or failed so far.
+        total: Answers asked for; 0 before it is known.
+        answer: The primary answer.
+    """
+
+    stage: Stage
+    done: int
+    total: int
+    answer: str
+
+
+class InvEntropy:
+    """Score answers of a model by asking the same model perturbed siblings of the question.
+
+    Safe to share between threads and tasks; holds no state of a question. The objects passed in are never changed.
+
+    Args:
+        ask: The model: any sync or async callable `question -> answer`, or an `Ask` such as `OpenAIAsk`.
+        n: Perturbations, >= 1 (the paper: 9). Not used by `perturber="none"`.
+        r: Replications, >= 1: answers for each question, the primary answer included (the paper: 5).
+        perturber: "gaap", "paraphrase", "none" (replications only), a `Perturber`, or a callable
+            `(question, n) -> texts`.
+        similarity: How texts are compared: a `Similarity`, an encoder, a callable `texts -> array`, the name or folder
+            of a sentence-transformers model. None compares words, not meaning: it needs nothing installed, and the
+            report says so.
+        temperature: Sampling temperature of the siblings (the paper: 0.7); None leaves the model's own.
+        max_tokens: Longest answer of a sibling in tokens; None leaves the model's own.
+        draws: Bootstrap draws B >= 1 (the paper: 30).
+        seed: Seed of perturbation and bootstrap: the same answers give the same report.
+        drop_echo: Drop the question's own words from answers before comparing them, so that the echo of the question
+            does not drown the difference in meaning. False is the paper's behaviour.
+        score: Which measure becomes `report.score`. "support" judges this answer (score = 1 - support); "normalised"
+            is Inv-Entropy between its two ends and judges the question.
+        policy: Turns score and status into a `Decision`.
+        variant: "paper", or "released" for the bootstrap, MAX and WD of the paper's released code.
+        concurrency: Most requests in flight, >= 1.
+        timeout: Longest time for one request in seconds, > 0.
+        max_requests: Most requests for the siblings of one question; what is missing then degrades the report.
+        deadline: Longest time for all siblings of one question in seconds; likewise.
+        max_question_chars: Longest question accepted. Long questions usually hold context that must not be perturbed.
+
+    Raises:
+        ConfigurationError: A setting is out of range, or two contradict each other.
+    """
+
+    def __init__(
+        self,
+        ask: Any,
+        *,
+        n: int = 9,
+        r: int = 5,
+        perturber: Any = "gaap",
+        similarity: Any = None,
+        temperature: float | None = 0.7,
+        max_tokens: int | None = None,
+        draws: int = 30,
+        seed: int = 0,
+        drop_echo: bool = True,
+        score: ScoreName = "support",
+        policy: Policy | None = None,
+        variant: Variant = "paper",
+        concurrency: int = 8,
+        timeout: float = 60.0,
+        max_requests: int | None = None,
+        deadline: float | None = None,
+        max_question_chars: int = 10_000,
+    ) -> None:
+        for name, value, least in (
+            ("n", n, 1),
+            ("r", r, 1),
+            ("draws", draws, 1),
+            ("seed", seed, 0),
+            ("concurrency", concurrency, 1),
+            ("max_question_chars", max_question_chars, 1),
+            ("max_requests", max_requests, 1),
+            ("max_tokens", max_tokens, 1),
+        ):
+            if value is not None and (type(value) is not int or value < least):
+                raise ConfigurationError(f"{name}={value!r}: must be a whole number of at least {least}")
+        for name, limit in (("timeout", timeout), ("deadline", deadline)):
+            if limit is not None and not limit > 0.0:
+                raise ConfigurationError(f"{name}={limit!r}: must be more than 0 seconds")
+        if temperature is not None and not 0.0 <= temperature < float("inf"):
+            raise ConfigurationError(f"temperature={temperature!r}: must be at least 0, or None for the model's own")
+        if score not in ("support", "normalised"):
+            raise ConfigurationError(f"score={score!r}: choose 'support' or 'normalised'")
+        if variant not in ("paper", "released"):
+            raise ConfigurationError(f"variant={variant!r}: choose 'paper' or 'released'")
+
+        self._ask = as_ask(ask)
+        self._perturber = as_perturber(perturber)
+        self._similarity = as_similarity(similarity)
+        perturber_name = _name(self._perturber)
+        self._n = 0 if perturber_name == "none" else n
+        if self._n == 0 and r < 2:
+            raise ConfigurationError(f"r={r} with perturber='none' leaves nothing to compare: ask r >= 2 replications")
+        if self._n == 0 and score == "normalised":
+            raise ConfigurationError(
+                "score='normalised' needs perturbed siblings, since a walk over one question says nothing: "
+                "choose score='support' or another perturber"
+            )
+        self._r, self._draws, self._seed, self._drop_echo, self._variant = r, draws, seed, drop_echo, variant
+        self._score: ScoreName = score
+        self._sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
+        self._policy: Policy = policy if policy is not None else Thresholds()
+        self._limits = {
+            "concurrency": concurrency,
+            "timeout": timeout,
+            "max_requests": max_requests,
+            "deadline": deadline,
+        }
+        self._timeout = timeout
+        self._max_question_chars = max_question_chars
+        self._loop = LoopThread()
+        self.fingerprint = Fingerprint(
+            model=_name(self._ask),
+            perturber=perturber_name,
+            similarity=_name(self._similarity),
+            n=self._n,
+            r=r,
+            draws=draws,
+            temperature=temperature,
+            drop_echo=drop_echo,
+            variant=variant,
+            score=score,
+        )
+
+    def score(
+        self,
+        question: str,
+        *,
+        answer: str | None = None,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> UncertaintyReport:
+        """Do what `ascore` does, from sync code; also inside a running event loop, which it then blocks.
+
+        An async client is bound to the event loop that first used it: use one scorer's `score` or `ascore`, not both.
+        """
+        return self._loop.run(self.ascore(question, answer=answer, progress=progress))
+
+    async def ascore(
+        self,
+        question: str,
+        *,
+        answer: str | None = None,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> UncertaintyReport:
+        """Score an answer, or ask for one first.
+
+        Args:
+            question: The question alone, without instructions or context: it is what gets perturbed.
+            answer: The primary answer, if the application has it; it counts as one replication of the question.
+                Without it the model is asked once, with its own settings.
+            progress: Called with a `Progress` as things happen; what it raises is logged and goes no further.
+
+        Returns:
+            The report. Whatever goes wrong after the primary answer is there degrades or fails the report; the
+            answer is in it, unchanged.
+
+        Raises:
+            InputError: The question or answer is empty, too long or no text. Raised before any request.
+            AskError: No answer was given and the model gave none.
+        """
+        self._check(question, answer)
+        started = time.perf_counter()
+        spent = Usage()
+        if answer is None:
+            answer, spent = await ask_once(self._ask, question, sampling=Sampling(), timeout=self._timeout)
+        tell = _Teller(progress, answer)
+        tell("answer")
+
+        tell("perturb")
+        perturbed, problems = await self._perturb(question)
+        wanted = [(question, self._r - 1), *((p.text, self._r) for p in perturbed.perturbations)]
+        tell("ask", 0, sum(count for _, count in wanted))
+        sampled = await sample(
+            self._ask,
+            wanted,
+            sampling=self._sampling,
+            progress=lambda done, total: tell("ask", done, total),
+            **self._limits,  # type: ignore[arg-type]
+        )
+        problems += _missing_answers(sampled)
+
+        tell("compare")
+        answers = [(answer, *sampled.outcomes[0].texts), *(outcome.texts for outcome in sampled.outcomes[1:])]
+        assessment, failure = await self._assess([text for text, _ in wanted], answers)
+        if failure:
+            problems.append(failure)
+        usage = spent + perturbed.usage + sampled.usage
+        return self._report(
+            answer=answer,
+            siblings=_siblings(question, perturbed.perturbations, answers, sampled, assessment),
+            assessment=assessment,
+            problems=problems,
+            notes=(*perturbed.notes, *self._notes()),
+            usage=replace(usage, seconds=time.perf_counter() - started),
+        )
+
+    def close(self) -> None:
+        """Stop the thread behind `score`; called on leaving `with InvEntropy(...) as scorer`."""
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _check(self, question: str, answer: str | None) -> None:
+        for what, text in (("question", question), ("answer", answer)):
+            if text is None and what == "answer":
+                continue
+            if not isinstance(text, str):
+                raise InputError(f"the {what} must be text (str); got {type(text).__name__}")
+            if not text.strip():
+                raise InputError(f"the {what} is empty: there is nothing to score")
+        if len(question) > self._max_question_chars:
+            raise InputError(
+                f"the question has {len(question):,} characters, the limit is {self._max_question_chars:,}: pass the "
+                "question alone and leave context to the prompt, or raise max_question_chars"
+            )
+
+    async def _perturb(self, question: str) -> tuple[Perturbed, list[str]]:
+        context = PerturbContext(rng=np.random.default_rng(self._seed), similarity=self._similarity, ask=self._ask)
+        try:
+            perturbed = await self._perturber.perturb(question, self._n, context)
+        except Exception as error:  # noqa: BLE001 - a third-party perturber must not cost the primary answer
+            return Perturbed(), [f"no perturbations: {_describe(error)}"]
+        made = len(perturbed.perturbations)
+        return perturbed, [f"{made} of {self._n} perturbations could be made"] if made < self._n else []
+
+    async def _assess(
+        self, questions: Sequence[str], answers: Sequence[Sequence[str]]
+    ) -> tuple[Assessment | None, str | None]:
+        if sum(map(len, answers)) < 2:
+            return None, "no answer came back to compare with"
+        try:
+            return await anyio.to_thread.run_sync(
+                lambda: assess(
+                    questions,
+                    answers,
+                    similarity=self._similarity,
+                    draws=self._draws,
+                    seed=self._seed,
+                    drop_echo=self._drop_echo,
+                    variant=self._variant,
+                )
+            ), None
+        except Exception as error:  # noqa: BLE001 - a third-party encoder must not cost the primary answer
+            return None, f"the answers could not be compared: {_describe(error)}"
+
+    def _report(
+        self,
+        *,
+        answer: str,
+        siblings: tuple[Sibling, ...],
+        assessment: Assessment | None,
+        problems: list[str],
+        notes: tuple[str, ...],
+        usage: Usage,
+    ) -> UncertaintyReport:
+        measures: Mapping[str, float] = assessment.measures if assessment else {}
+        score = 1.0
+        status: Status = "failed"
+        if assessment:
+            score = 1.0 - measures["support"] if self._score == "support" else measures["normalised"]
+            status = "degraded" if problems else "ok"
+        decision, status = self._decide(score, status, problems)
+        logger.debug("scored: status=%s score=%.3f requests=%d", status, score, usage.requests)
+        return UncertaintyReport(
+            question=siblings[0].question,
+            answer=answer,
+            score=score,
+            confidence=None,
+            measures=measures,
+            siblings=siblings,
+            decision=decision,
+            usage=usage,
+            status=status,
+            problems=tuple(problems),
+            notes=notes,
+            fingerprint=self.fingerprint,
+        )
+
+    def _decide(self, score: float, status: Status, problems: list[str]) -> tuple[Decision, Status]:
+        try:
+            return self._policy(score, status), status
+        except Exception as error:  # noqa: BLE001 - the answers are paid for: report them, and do not act on them
+            problems.append(f"the policy raised {_describe(error)}")
+            return Decision("abstain", "the policy failed"), "failed" if status == "failed" else "degraded"
+
+    def _notes(self) -> tuple[str, ...]:
+        if getattr(self._similarity, "lexical", False):
+            return ("answers were compared by their words, not their meaning: pass similarity= a sentence encoder",)
+        return ()
+
+
+class _Teller:
+    """Calls the user's progress function; what that raises is logged and goes no further."""
+
+    def __init__(self, progress: Callable[[Progress], object] | None, answer: str) -> None:
+        self._progress, self._answer = progress, answer
+
+    def __call__(self, stage: Stage, done: int = 0, total: int = 0) -> None:
+        if self._progress is None:
+            return
+        try:
+            self._progress(Progress(stage, done, total, self._answer))
+        except Exception:
+            logger.warning("the progress function raised; scoring goes on", exc_info=True)
+
+
+def _siblings(
+    question: str,
+    perturbations: Sequence[Perturbation],
+    answers: Sequence[Sequence[str]],
+    sampled: Sampled,
+    assessment: Assessment | None,
+) -> tuple[Sibling, ...]:
+    blank: tuple[None, ...] = (None,) * len(answers)
+    asked = [(question, "original"), *((p.text, p.operator) for p in perturbations)]
+    return tuple(
+        Sibling(
+            question=text,
+            answers=tuple(texts),
+            similarity=closeness,
+            agreement=agreement,
+            operator=operator,
+            failures=outcome.failures,
+        )
+        for (text, operator), texts, outcome, closeness, agreement in zip(
+            asked,
+            answers,
+            sampled.outcomes,
+            assessment.closeness if assessment else blank,
+            assessment.agreement if assessment else blank,
+            strict=True,
+        )
+    )
+
+
+def _missing_answers(sampled: Sampled) -> list[str]:
+    failures = [failure for outcome in sampled.outcomes for failure in outcome.failures]
+    total = len(failures) + sum(len(outcome.texts) for outcome in sampled.outcomes)
+    return [
+        f"{count} of {total} answers did not come back: {reason}" for reason, count in Counter(failures).most_common()
+    ]
+
+
+def _name(part: object) -> str:
+    return str(getattr(part, "name", type(part).__name__))
+
+
+def _describe(error: Exception) -> str:
+    return str(error) if isinstance(error, InventError) else f"{type(error).__name__}: {error}"
