@@ -1,0 +1,232 @@
+"""The commands. What they print is in `view`, what they check in `doctor`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Annotated, Any, NoReturn
+
+import anyio
+import numpy as np
+import typer
+from rich.console import Console
+
+from invent_chain.cli import view
+from invent_chain.cli.doctor import examine
+from invent_chain.demo import MODEL_NAME, BundledModel
+from invent_chain.demo import is_installed as bundled_model_is_installed
+from invent_chain.embed import LexicalEncoder, SentenceTransformerEncoder, as_similarity, bundled_minilm
+from invent_chain.errors import AskError, ConfigurationError, InputError, InventError, MissingExtraError
+from invent_chain.perturb import GAAP
+from invent_chain.pipeline import InvEntropy
+from invent_chain.protocols import PerturbContext, Similarity
+from invent_chain.sample import OpenAIAsk, as_ask
+
+EXIT_CODES = """\b
+Exit codes:
+  0   done
+  1   the model gave no answer (server down, wrong key, time-out)
+  2   wrong usage or input
+  3   something is not installed; the message names the command
+  4   the answer could not be scored
+  10  with --gate: the decision was not "answer"
+"""
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="How far to trust an answer of your own language model.\n\n" + EXIT_CODES,
+)
+_out, _err = Console(), Console(stderr=True)
+
+
+class PerturberName(StrEnum):
+    """Choices of `--perturb`."""
+
+    gaap = "gaap"
+    paraphrase = "paraphrase"
+    none = "none"
+
+
+Question = Annotated[str, typer.Argument(help="The question alone; instructions go into --instruction.")]
+N = Annotated[int, typer.Option("--n", help="Perturbed siblings of the question.", min=1)]
+R = Annotated[int, typer.Option("--r", help="Answers for each question.", min=1)]
+Seed = Annotated[int, typer.Option(help="Same seed and same answers, same report.", min=0)]
+EncoderOption = Annotated[
+    str,
+    typer.Option(
+        "--encoder",
+        help="Sentence encoder: name or folder of a sentence-transformers model, 'bundled', or 'lexical' (words only). "
+        "'auto' takes the bundled one where it is installed.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+@app.command(epilog=EXIT_CODES)
+def ask(
+    question: Question,
+    model: Annotated[str, typer.Option(help=f"Model name; 'bundled' is {MODEL_NAME} on this machine.")] = "",
+    base_url: Annotated[str, typer.Option(help="OpenAI-compatible server; the key comes from OPENAI_API_KEY.")] = "",
+    n: N = 9,
+    r: R = 5,
+    perturb: Annotated[PerturberName, typer.Option(help="How siblings are made.")] = PerturberName.gaap,
+    answer: Annotated[str | None, typer.Option(help="Score this answer instead of asking for one.")] = None,
+    instruction: Annotated[str, typer.Option(help="Appended to every question.")] = "Answer concisely.",
+    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature of the siblings.", min=0.0)] = 0.7,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer in tokens.", min=1)] = 128,
+    timeout: Annotated[float, typer.Option(help="Longest time for one request in seconds.")] = 60.0,
+    encoder: EncoderOption = "auto",
+    seed: Seed = 0,
+    gate: Annotated[bool, typer.Option("--gate", help='Exit with 10 unless the decision is "answer".')] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a question; show the answer, how uncertain it is, and why."""
+    with _told_plainly(), _model(model, base_url, instruction, system, max_tokens) as asker:
+        scorer = InvEntropy(
+            asker,
+            n=n,
+            r=r,
+            perturber=perturb.value,
+            similarity=_similarity(encoder),
+            temperature=temperature,
+            max_tokens=max_tokens,
+            timeout=timeout,
+            seed=seed,
+        )
+        with scorer, view.Live(_err, _out, quiet=as_json) as live:
+            report = scorer.score(question, answer=answer, progress=live)
+    if as_json:
+        typer.echo(report.to_json(indent=2))
+    else:
+        view.show_report(_out, report)
+    if report.status == "failed":
+        raise typer.Exit(4)
+    if gate and report.decision.action != "answer":
+        raise typer.Exit(10)
+
+
+@app.command(epilog=EXIT_CODES)
+def perturb(
+    question: Question,
+    n: N = 9,
+    seed: Seed = 0,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="GAAP as published, without the product's safeguards.")
+    ] = False,
+    encoder: EncoderOption = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Show which siblings GAAP would ask; no model is called."""
+    with _told_plainly():
+        if not question.strip():
+            raise InputError("the question is empty: there is nothing to perturb")
+        similarity = as_similarity(_similarity(encoder))
+        context = PerturbContext(rng=np.random.default_rng(seed), similarity=similarity, ask=as_ask(_no_model))
+        gaap = GAAP.paper() if paper else GAAP()
+        perturbed = anyio.run(gaap.perturb, question, n, context)
+    if as_json:
+        siblings = [
+            {"text": p.text, "similarity": p.similarity, "operator": p.operator} for p in perturbed.perturbations
+        ]
+        typer.echo(json.dumps({"question": question, "siblings": siblings, "notes": perturbed.notes}, indent=2))
+    else:
+        view.show_perturbations(_out, question, perturbed)
+
+
+@app.command(epilog=EXIT_CODES)
+def demo(
+    easy: Annotated[str, typer.Option(help="A question the model should know.")] = "What is the capital of France?",
+    hard: Annotated[str, typer.Option(help="A question it should not.")] = (
+        "Which chemical element has the atomic number 91?"
+    ),
+) -> None:
+    """Ask the bundled model an easy and a hard question and compare how certain it is."""
+    reports = []
+    with _told_plainly(), _model("bundled", "", "Answer concisely and return only the name.", None, 64) as asker:
+        with InvEntropy(asker, similarity=_similarity("auto"), max_tokens=64) as scorer:
+            for question in (easy, hard):
+                with view.Live(_err, _out, quiet=False) as live:
+                    reports.append(scorer.score(question, progress=live))
+                view.show_report(_out, reports[-1])
+    view.show_comparison(_out, *reports)
+    if any(report.status == "failed" for report in reports):
+        raise typer.Exit(4)
+
+
+@app.command(epilog=EXIT_CODES)
+def doctor() -> None:
+    """Say what is installed, what is missing, and the command that mends it."""
+    findings = examine()
+    view.show_findings(_out, findings)
+    if not all(finding.present for finding in findings if finding.required):
+        raise typer.Exit(3)
+
+
+def _similarity(encoder: str) -> Similarity | LexicalEncoder | SentenceTransformerEncoder:
+    if encoder == "lexical":
+        return LexicalEncoder()
+    if encoder == "bundled":
+        return bundled_minilm()
+    if encoder == "auto":
+        try:
+            return bundled_minilm()
+        except MissingExtraError:
+            return LexicalEncoder()
+    return SentenceTransformerEncoder(encoder)
+
+
+@contextmanager
+def _model(model: str, base_url: str, instruction: str, system: str | None, max_tokens: int) -> Iterator[OpenAIAsk]:
+    template = f"{{question}} {instruction}".strip()
+    if not model and not base_url and bundled_model_is_installed():
+        model = "bundled"
+    if not model:
+        raise ConfigurationError(
+            "no model: name one with --model (and --base-url for a local server), "
+            "or install the bundled one (`invent-chain doctor` names the commands)"
+        )
+    openai = _openai()
+    settings: dict[str, Any] = {"system": system, "template": template}
+    if model == "bundled" and not base_url:
+        with (
+            BundledModel() as server,
+            openai.OpenAI(base_url=server.base_url, api_key="bundled", max_retries=0) as client,
+        ):
+            # Greedy, so that the same question shows the same answer.
+            yield OpenAIAsk(client, model=MODEL_NAME, extra={"temperature": 0.0, "max_tokens": max_tokens}, **settings)
+        return
+    key = os.environ.get("OPENAI_API_KEY")
+    if not key and not base_url:
+        raise ConfigurationError("OPENAI_API_KEY is not set: export it, or name a local server with --base-url")
+    with openai.OpenAI(base_url=base_url or None, api_key=key or "none") as client:
+        yield OpenAIAsk(client, model=model, **settings)
+
+
+def _openai() -> Any:
+    try:
+        import openai
+    except ImportError as error:
+        raise MissingExtraError("asking a model", "openai") from error
+    return openai
+
+
+def _no_model(question: str) -> NoReturn:
+    raise ConfigurationError("`invent-chain perturb` asks no model")
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Turn the library's errors into one line and an exit code; anything else is a defect and keeps its traceback."""
+    try:
+        yield
+    except InventError as error:
+        _err.print(f"[bold red]error:[/] {view.plain(str(error))}", highlight=False)
+        if isinstance(error, AskError):
+            raise typer.Exit(1) from None
+        raise typer.Exit(2 if isinstance(error, InputError | ConfigurationError) else 3) from None
