@@ -148,12 +148,15 @@ def demo(
 ) -> None:
     """Ask the bundled model an easy and a hard question and compare how certain it is."""
     reports = []
-    with _told_plainly(), _model("bundled", "", "Answer concisely and return only the name.", None, 64) as asker:
-        with InvEntropy(asker, similarity=_similarity("auto"), max_tokens=64) as scorer:
-            for question in (easy, hard):
-                with view.Live(_err, _out, quiet=False) as live:
-                    reports.append(scorer.score(question, progress=live))
-                view.show_report(_out, reports[-1])
+    with (
+        _told_plainly(),
+        _model("bundled", "", "Answer concisely and return only the name.", None, 64) as asker,
+        InvEntropy(asker, similarity=_similarity("auto"), max_tokens=64) as scorer,
+    ):
+        for question in (easy, hard):
+            with view.Live(_err, _out, quiet=False) as live:
+                reports.append(scorer.score(question, progress=live))
+            view.show_report(_out, reports[-1])
     view.show_comparison(_out, *reports)
     if any(report.status == "failed" for report in reports):
         raise typer.Exit(4)
@@ -216,7 +219,7 @@ def _openai() -> Any:
     return openai
 
 
-def _no_model(question: str) -> NoReturn:
+def _no_model(_question: str) -> NoReturn:
     raise ConfigurationError("`invent-chain perturb` asks no model")
 
 
