@@ -1,1 +1,8 @@
-"""WIP."""
+"""Ask the model: adapters for models, and the sampler that asks siblings within bounds."""
+
+from invent_chain.sample.adapt import as_ask
+from invent_chain.sample.callable import CallableAsk
+from invent_chain.sample.openai import OpenAIAsk
+from invent_chain.sample.sampler import Outcome, Sampled, ask_once, sample
+
+__all__ = ["CallableAsk", "OpenAIAsk", "Outcome", "Sampled", "as_ask", "ask_once", "sample"]

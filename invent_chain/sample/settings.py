@@ -1,0 +1,68 @@
+"""What the sampler accepts; checked before any request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from invent_chain.errors import ConfigurationError, InputError
+from invent_chain.protocols import Ask
+from invent_chain.types import Sampling
+
+
+def check_settings(
+    wanted: Sequence[tuple[object, object]],
+    *,
+    sampling: Sampling,
+    timeout: float,
+    concurrency: int = 1,
+    max_requests: int | None = None,
+    deadline: float | None = None,
+) -> None:
+    """Check questions and bounds; see `sample` for their ranges.
+
+    Raises:
+        ConfigurationError: A setting is out of range.
+        InputError: A question is empty or no text.
+    """
+    for question, count in wanted:
+        if not isinstance(question, str) or not question.strip():
+            got = "an empty text" if isinstance(question, str) else f"a {type(question).__name__}"
+            raise InputError(f"a question must be a text with visible characters; got {got}")
+        _whole("replications", count, least=0)
+    _whole("concurrency", concurrency)
+    if max_requests is not None:
+        _whole("max_requests", max_requests)
+    if sampling.max_tokens is not None:
+        _whole("max_tokens", sampling.max_tokens)
+    _seconds("timeout", timeout)
+    if deadline is not None:
+        _seconds("deadline", deadline)
+    heat = sampling.temperature
+    if heat is not None and not (_is_number(heat) and 0.0 <= heat < math.inf):
+        raise ConfigurationError(f"temperature={heat!r}: must be a number of at least 0, or None for the model's own")
+
+
+def most_at_once(ask: Ask) -> int:
+    """Return how many answers one request to the model may want.
+
+    Raises:
+        ConfigurationError: Its `max_n` is not a whole number of at least 1.
+    """
+    most = getattr(ask, "max_n", 1)
+    _whole(f"max_n of {type(ask).__name__}", most)
+    return int(most)
+
+
+def _whole(name: str, value: object, *, least: int = 1) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigurationError(f"{name}={value!r}: must be a whole number of at least {least}")
+
+
+def _seconds(name: str, value: object) -> None:
+    if not _is_number(value) or not value > 0.0:  # type: ignore[operator]
+        raise ConfigurationError(f"{name}={value!r}: must be more than 0 seconds")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
