@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from invent_chain.errors import AskError, ConfigurationError, MissingExtraError
 from invent_chain.sample.openai_errors import as_ask_error, safe_url
 from invent_chain.sample.request import CountRejectedError
+from invent_chain.sample.settings import check_whole
 from invent_chain.sample.thread import in_thread
 from invent_chain.types import Replies, Sampling
 
@@ -51,8 +52,7 @@ class OpenAIAsk:
     ) -> None:
         self._is_async = _is_async_client(client)
         _check_texts(model, system, template)
-        if not isinstance(max_n, int) or isinstance(max_n, bool) or max_n < 1:
-            raise ConfigurationError(f"max_n={max_n!r}: must be a whole number of at least 1")
+        check_whole("max_n", max_n)
         self._extra = dict(extra or {})
         _check_extra(self._extra, client.chat.completions.create)
         self._client, self._system, self._template = client, system, template
@@ -142,9 +142,8 @@ def _check_texts(model: object, system: object, template: object) -> None:
 
 
 def _check_extra(extra: Mapping[str, Any], create: Callable[..., object]) -> None:
-    known = inspect.signature(create).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in known.values()):  # an instrumented client
-        known = {**known, **dict.fromkeys(extra)}  # type: ignore[dict-item]
+    parameters = inspect.signature(create).parameters
+    anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())  # an instrumented client
     body = extra.get("extra_body")
     for name in (*extra, *(body if isinstance(body, Mapping) else ())):
         if name in _OWN:
@@ -153,7 +152,7 @@ def _check_extra(extra: Mapping[str, Any], create: Callable[..., object]) -> Non
             raise ConfigurationError(
                 "extra must not hold 'seed': with one seed all replications are equal and every answer looks certain"
             )
-        if name in extra and name not in known:
+        if name in extra and name not in parameters and not anything:
             raise ConfigurationError(
                 f"extra holds {name!r}, which the client does not take: what only the server knows goes into "
                 "extra={'extra_body': {...}}"

@@ -29,12 +29,12 @@ def check_settings(
         if not isinstance(question, str) or not question.strip():
             got = "an empty text" if isinstance(question, str) else f"a {type(question).__name__}"
             raise InputError(f"a question must be a text with visible characters; got {got}")
-        _whole("replications", count, least=0)
-    _whole("concurrency", concurrency)
+        check_whole("replications", count, least=0)
+    check_whole("concurrency", concurrency)
     if max_requests is not None:
-        _whole("max_requests", max_requests)
+        check_whole("max_requests", max_requests)
     if sampling.max_tokens is not None:
-        _whole("max_tokens", sampling.max_tokens)
+        check_whole("max_tokens", sampling.max_tokens)
     _seconds("timeout", timeout)
     if deadline is not None:
         _seconds("deadline", deadline)
@@ -50,11 +50,12 @@ def most_at_once(ask: Ask) -> int:
         ConfigurationError: Its `max_n` is not a whole number of at least 1.
     """
     most = getattr(ask, "max_n", 1)
-    _whole(f"max_n of {type(ask).__name__}", most)
+    check_whole(f"max_n of {type(ask).__name__}", most)
     return int(most)
 
 
-def _whole(name: str, value: object, *, least: int = 1) -> None:
+def check_whole(name: str, value: object, *, least: int = 1) -> None:
+    """Raise ConfigurationError unless `value` is a whole number of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ConfigurationError(f"{name}={value!r}: must be a whole number of at least {least}")
 
