@@ -35,6 +35,8 @@ Exit codes:
   10  with --gate: the decision was not "answer"
 """
 
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # of this process; the encoder's bars would hide ours
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,

@@ -10,33 +10,10 @@ _SPACE = re.compile(r"\s+")
 _STRAY = re.compile(r"\s+([.,;:!?])")
 _KEPT = frozenset({"no", "not", "never", "none", "nothing", "nobody", "nowhere", "neither", "nor", "without", "cannot"})
 _FUNCTION_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "it",
-        "its",
-        "of",
-        "in",
-        "on",
-        "at",
-        "to",
-        "for",
-        "and",
-        "or",
-        "by",
-        "with",
-        "as",
-        "that",
-        "this",
-        "there",
-    ]
+    {
+        *("a", "an", "the", "is", "are", "was", "were", "be", "been", "it", "its", "of", "in", "on", "at"),
+        *("to", "for", "and", "or", "by", "with", "as", "that", "this", "there"),
+    }
 )
 
 
