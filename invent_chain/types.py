@@ -220,16 +220,20 @@ class UncertaintyReport:
         """Say in one plain sentence what was found and what follows from it."""
         if self.status == "failed":
             return f"The answer could not be scored ({'; '.join(self.problems)}), so: {self.decision.action}."
-        asked = [s for s in self.siblings if s.agreement is not None and s.operator != "original"]
-        apart = sum(s.disagrees for s in asked)
-        if asked:
-            found = f"{len(asked) - apart} of {len(asked)} perturbed siblings agree with the answer"
+        compared = [(s.agreement, s) for s in self.siblings if s.agreement is not None]
+        siblings = [(agreement, s) for agreement, s in compared if s.operator != "original"]
+        among = siblings or compared
+        least, apart = min(among, key=lambda pair: pair[0])
+        mean = sum(agreement for agreement, _ in among) / len(among)
+        if siblings:
+            found = f"{len(siblings)} reworded questions back the answer by {mean:.2f} on average (1 = the same answer)"
+            found += f", least {least:.2f} for {apart.question!r}"
         else:
-            found = "only repeats of the question itself were compared"
-        missing = "" if self.status == "ok" else f", with gaps ({self.problems[0]})"
+            found = f"repeats of the question back the answer by {mean:.2f} on average (1 = the same answer)"
+        missing = "" if self.status == "ok" else f", with gaps ({'; '.join(self.problems)})"
         return (
-            f"{found[0].upper()}{found[1:]}{missing}; uncertainty {self.score:.2f} on a scale of 0 to 1, "
-            f"so: {self.decision.action} ({self.decision.reason})."
+            f"{found[0].upper()}{found[1:]}{missing}, which makes the uncertainty {self.score:.2f} "
+            f"on a scale from 0 to 1, so: {self.decision.action} ({self.decision.reason})."
         )
 
 

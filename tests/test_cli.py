@@ -84,7 +84,7 @@ def test_a_given_answer_is_shown_even_when_the_server_is_down() -> None:
         (("ask", "x" * 20_000), "the limit is 10,000"),
         (("ask", "Who?", "--model", "gpt-x"), "OPENAI_API_KEY is not set"),
         (("ask", "Who?", "--perturb", "magic"), "magic"),
-        (("ask", "Who?", "--n", "0"), "0"),
+        (("ask", "Who?", "--n", "0"), "'--n'"),
         (("perturb", ""), "the question is empty"),
     ],
 )

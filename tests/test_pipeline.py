@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import threading
+from string import ascii_lowercase
 
 import numpy as np
 import pytest
@@ -35,12 +36,12 @@ class Scattered:
     """Gives another answer every time."""
 
     def __init__(self) -> None:
-        self.words = iter("alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima mike nov".split())
+        self.words = iter(f"{word}{word}" for word in ascii_lowercase)
         self.calls = 0
 
     def __call__(self, question: str) -> str:
         self.calls += 1
-        return next(self.words) * 2
+        return next(self.words) * 3
 
 
 def test_a_steady_model_is_certain_and_a_scattered_one_is_not() -> None:
@@ -220,7 +221,7 @@ def test_a_model_that_cannot_be_asked_is_an_error_at_construction() -> None:
 
 async def jittery(question: str) -> str:
     """Same answer for the same question, in an order that differs between runs."""
-    await asyncio.sleep(random.random() / 100)  # noqa: S311
+    await asyncio.sleep(random.random() / 100)
     return f"answer to {hash_free(question)}"
 
 
@@ -244,11 +245,11 @@ def test_the_order_of_siblings_does_not_matter() -> None:
 def test_global_random_state_is_left_alone() -> None:
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
-    expected = random.random(), np.random.random()  # noqa: S311, NPY002
+    expected = random.random(), np.random.random()  # noqa: NPY002
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
     scorer(steady, perturber=GAAP()).score("Which river flows through the old town of Prague?")
-    assert (random.random(), np.random.random()) == expected  # noqa: S311, NPY002
+    assert (random.random(), np.random.random()) == expected  # noqa: NPY002
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
@@ -342,4 +343,4 @@ def test_custom_perturbations_keep_their_operator() -> None:
         QUESTION
     )
     assert report.siblings[1].operator == "hand"
-    assert "1 of 1 perturbed siblings agree" in report.explain()
+    assert report.explain().startswith("1 reworded questions back the answer by 1.00")

@@ -11,4 +11,4 @@ def main() -> None:
         if error.name not in {"typer", "rich"}:
             raise
         sys.exit(f"the command line needs {error.name}: pip install 'invent-chain[cli]'")
-    app()
+    app(prog_name="invent-chain")

@@ -69,7 +69,7 @@ EncoderOption = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command()
 def ask(
     question: Question,
     model: Annotated[str, typer.Option(help=f"Model name; 'bundled' is {MODEL_NAME} on this machine.")] = "",
@@ -113,7 +113,7 @@ def ask(
         raise typer.Exit(10)
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command()
 def perturb(
     question: Question,
     n: N = 9,
@@ -141,7 +141,7 @@ def perturb(
         view.show_perturbations(_out, question, perturbed)
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command()
 def demo(
     easy: Annotated[str, typer.Option(help="A question the model should know.")] = "What is the capital of France?",
     hard: Annotated[str, typer.Option(help="A question it should not.")] = (
@@ -164,7 +164,7 @@ def demo(
         raise typer.Exit(4)
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command()
 def doctor() -> None:
     """Say what is installed, what is missing, and the command that mends it."""
     findings = examine()

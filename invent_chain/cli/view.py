@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -23,6 +24,7 @@ _STAGES = {
     "ask": "asking siblings",
     "compare": "comparing answers",
 }
+_ANSWERS_SHOWN = 3
 _COLOURS = {"answer": "green", "retrieve_more": "yellow", "fallback": "yellow", "abstain": "red"}
 
 
@@ -87,7 +89,7 @@ def show_report(console: Console, report: UncertaintyReport) -> None:
     if report.measures:
         named = "  ".join(f"{name} {value:.3f}" for name, value in report.measures.items())
         console.print(f"[dim]{named}[/]", highlight=False)
-    console.print(f"decision    [bold {colour}]{report.decision.action}[/]: {plain(report.decision.reason)}")
+    console.print(f"decision    [bold {colour}]{report.decision.action}[/]")
     console.print(f"why         {plain(report.explain())}", highlight=False)
     for label, lines in (("problem", report.problems), ("note", report.notes)):
         for line in lines:
@@ -135,13 +137,16 @@ def show_findings(console: Console, findings: Sequence[Finding]) -> None:
 
 
 def _answers(sibling: Sibling) -> str:
-    counts: dict[str, int] = {}
-    for answer in sibling.answers:
-        counts[plain(answer)] = counts.get(plain(answer), 0) + 1
-    lines = [f"{text} (x{count})" if count > 1 else text for text, count in counts.items()]
+    distinct = Counter(plain(answer) for answer in sibling.answers).most_common()
+    lines = [
+        f"{text if len(text) <= 60 else text[:57] + '...'}{f' (x{count})' if count > 1 else ''}"
+        for text, count in distinct[:_ANSWERS_SHOWN]
+    ]
+    if len(distinct) > _ANSWERS_SHOWN:
+        lines.append(f"[dim](and {len(distinct) - _ANSWERS_SHOWN} others)[/]")
     if sibling.failures:
         lines.append(f"[dim]({len(sibling.failures)} missing)[/]")
-    return "\n".join(line if len(line) <= 80 else f"{line[:77]}..." for line in lines)
+    return "\n".join(lines)
 
 
 def _number(value: float | None) -> str:
