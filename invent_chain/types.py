@@ -222,14 +222,16 @@ class UncertaintyReport:
             return f"The answer could not be scored ({'; '.join(self.problems)}), so: {self.decision.action}."
         compared = [(s.agreement, s) for s in self.siblings if s.agreement is not None]
         siblings = [(agreement, s) for agreement, s in compared if s.operator != "original"]
-        among = siblings or compared
-        least, apart = min(among, key=lambda pair: pair[0])
-        mean = sum(agreement for agreement, _ in among) / len(among)
+        found = "nothing was compared with the answer"
         if siblings:
-            found = f"{len(siblings)} reworded questions back the answer by {mean:.2f} on average (1 = the same answer)"
-            found += f", least {least:.2f} for {apart.question!r}"
-        else:
-            found = f"repeats of the question back the answer by {mean:.2f} on average (1 = the same answer)"
+            mean = sum(agreement for agreement, _ in siblings) / len(siblings)
+            least, apart = min(siblings, key=lambda pair: pair[0])
+            found = (
+                f"answers to the rewordings of the question back this one by {mean:.2f} on average "
+                f"(1 = the same answer), least by {least:.2f} for {apart.question!r}"
+            )
+        elif compared:
+            found = f"further answers to the question back this one by {compared[0][0]:.2f} (1 = the same answer)"
         missing = "" if self.status == "ok" else f", with gaps ({'; '.join(self.problems)})"
         return (
             f"{found[0].upper()}{found[1:]}{missing}, which makes the uncertainty {self.score:.2f} "

@@ -343,4 +343,4 @@ def test_custom_perturbations_keep_their_operator() -> None:
         QUESTION
     )
     assert report.siblings[1].operator == "hand"
-    assert report.explain().startswith("1 reworded questions back the answer by 1.00")
+    assert report.explain().startswith("Answers to the rewordings of the question back this one by 1.00")
