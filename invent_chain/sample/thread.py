@@ -17,19 +17,13 @@ async def in_thread(call: Callable[[], T]) -> T:
     Cancelling does not wait for the call: the thread is left to end by itself, and what it returns is dropped.
 
     Raises:
-        Exception: Whatever the call raises.
+        Exception: Whatever the call raises; a StopIteration becomes a RuntimeError.
     """
 
-    def caught() -> tuple[T, None] | tuple[None, Exception]:
-        # A future refuses StopIteration, so exceptions travel as values.
-        try:
-            return call(), None
-        except Exception as error:  # noqa: BLE001 - raised again by the caller
-            return None, error
+    def boxed() -> tuple[T]:
+        return (call(),)  # trio takes no coroutine out of a thread, and a lambda around an async function returns one
 
     # A limiter of its own: the sampler already bounds concurrency, and threads left behind by a hanging model must not
     # use up the limiter that the application shares.
-    result, error = await anyio.to_thread.run_sync(caught, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
-    if error is not None:
-        raise error
-    return result  # type: ignore[return-value]
+    (result,) = await anyio.to_thread.run_sync(boxed, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+    return result
