@@ -1,0 +1,95 @@
+"""Make a perturber out of what the user passes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import anyio.to_thread
+
+from invent_chain.errors import ConfigurationError, PerturbationError
+from invent_chain.perturb.gaap import GAAP
+from invent_chain.perturb.paraphrase import Paraphrase
+from invent_chain.protocols import PerturbContext, Perturber
+from invent_chain.types import Perturbation, Perturbed
+
+
+class ReplicationOnly:
+    """No siblings: only replications of the question itself are asked."""
+
+    name = "none"
+
+    async def perturb(self, question: str, n: int, context: PerturbContext) -> Perturbed:  # noqa: ARG002
+        """Return nothing."""
+        return Perturbed()
+
+
+class CallablePerturber:
+    """Any function `(question, n) -> texts or Perturbations`, sync (in a worker thread) or async.
+
+    Args:
+        function: The function.
+        name: Name in fingerprints; None takes the function's.
+    """
+
+    def __init__(self, function: Callable[[str, int], Any], name: str | None = None) -> None:
+        self._function = function
+        self.name = name or getattr(function, "__qualname__", type(function).__name__)
+
+    async def perturb(self, question: str, n: int, context: PerturbContext) -> Perturbed:  # noqa: ARG002
+        """Return what the function gives, without blanks, repeats and the question itself; at most `n`.
+
+        Raises:
+            PerturbationError: It raised, or returned something that holds no texts.
+        """
+        try:
+            if inspect.iscoroutinefunction(self._function):
+                given = await self._function(question, n)
+            else:
+                given = await anyio.to_thread.run_sync(self._function, question, n)
+        except Exception as error:
+            raise PerturbationError(f"the perturber {self.name} raised {type(error).__name__}: {error}") from error
+        return self._checked(given, question, n)
+
+    def _checked(self, given: object, question: str, n: int) -> Perturbed:
+        if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+            raise PerturbationError(
+                f"the perturber {self.name} returned a {type(given).__name__}; expected a list of texts"
+            )
+        kept: dict[str, Perturbation] = {}
+        count = 0
+        for item in given:
+            count += 1
+            sibling = item if isinstance(item, Perturbation) else Perturbation(item)
+            if not isinstance(sibling.text, str):
+                kind = type(sibling.text).__name__
+                raise PerturbationError(
+                    f"the perturber {self.name} returned a {kind} among its siblings; expected text"
+                )
+            if sibling.text.strip() and sibling.text.strip() != question.strip():
+                kept.setdefault(sibling.text, sibling)
+        siblings = tuple(kept.values())[:n]
+        dropped = count - len(siblings)
+        note = f"{dropped} of {count} siblings were dropped: blank, repeated, the question itself, or more than {n}"
+        return Perturbed(siblings, (note,) if dropped else ())
+
+
+def as_perturber(what: Any) -> Perturber:
+    """Make a perturber of "gaap", "paraphrase", "none", a `Perturber`, or a function `(question, n) -> texts`.
+
+    Raises:
+        ConfigurationError: None of these.
+    """
+    named: dict[str, Callable[[], Perturber]] = {"gaap": GAAP, "paraphrase": Paraphrase, "none": ReplicationOnly}
+    if isinstance(what, str) and what in named:
+        return named[what]()
+    if isinstance(what, type):
+        raise ConfigurationError(f"perturber={what.__name__}: pass an instance, {what.__name__}(...)")
+    if isinstance(what, Perturber):
+        return what
+    if callable(what):
+        return CallablePerturber(what)
+    raise ConfigurationError(
+        f"perturber={what!r}: pass 'gaap', 'paraphrase', 'none', a Perturber, or a function (question, n) -> texts"
+    )
