@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from invent_chain.embed.cosine import CosineSimilarity, Kind, cosine_matrix
+from invent_chain.embed.cosine import CosineSimilarity, Kind
 from invent_chain.embed.echo import drop_echo
-from invent_chain.embed.encoders import (
-    CallableEncoder,
-    LexicalEncoder,
-    OpenAIEncoder,
-    SentenceTransformerEncoder,
-    bundled_minilm,
-)
+from invent_chain.embed.function import CallableEncoder
+from invent_chain.embed.lazy import is_a
+from invent_chain.embed.lexical import LexicalEncoder
 from invent_chain.embed.nli import NLISimilarity
+from invent_chain.embed.openai import OpenAIEncoder
+from invent_chain.embed.sentence_transformer import SentenceTransformerEncoder, bundled_minilm
 from invent_chain.errors import ConfigurationError
 from invent_chain.protocols import Encoder, Similarity
 
@@ -27,7 +25,6 @@ __all__ = [
     "SentenceTransformerEncoder",
     "as_similarity",
     "bundled_minilm",
-    "cosine_matrix",
     "drop_echo",
 ]
 
@@ -49,15 +46,22 @@ def as_similarity(what: Any, *, kind: Kind = "shifted") -> Similarity:
         return CosineSimilarity(SentenceTransformerEncoder(what), kind=kind)
     if isinstance(what, type):
         raise ConfigurationError(f"similarity={what.__name__}: pass an instance, {what.__name__}(...)")
-    if any(base.__name__ == "SentenceTransformer" for base in type(what).__mro__):
-        return CosineSimilarity(SentenceTransformerEncoder(what), kind=kind)
     if isinstance(what, Similarity):
         return what
+    if _is_sentence_transformer(what):  # before Encoder: it has `encode` too, but prints a progress bar
+        return CosineSimilarity(SentenceTransformerEncoder(what), kind=kind)
     if isinstance(what, Encoder):
         return CosineSimilarity(what, kind=kind)
     if callable(what):
         return CosineSimilarity(CallableEncoder(what), kind=kind)
     raise ConfigurationError(
-        f"similarity={what!r}: pass a Similarity, an encoder, a function texts -> array, "
-        "the name of a sentence-transformers model, or None"
+        f"similarity is a {type(what).__name__}: pass a Similarity (a method compare), an encoder (a method encode), "
+        "a loaded SentenceTransformer, the name or folder of one, a function texts -> array, "
+        "or None for the lexical default"
+    )
+
+
+def _is_sentence_transformer(what: Any) -> bool:
+    return is_a(what, "SentenceTransformer") or (
+        callable(getattr(what, "encode", None)) and hasattr(what, "get_sentence_embedding_dimension")
     )

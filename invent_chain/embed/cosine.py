@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from invent_chain.errors import ConfigurationError, EmbeddingError
+from invent_chain.embed.rows import checked_rows
+from invent_chain.errors import ConfigurationError, InputError
 from invent_chain.protocols import Encoder, FloatArray
 
 Kind = Literal["shifted", "absolute", "exponential"]
@@ -21,9 +22,14 @@ def cosine_matrix(embeddings: FloatArray) -> FloatArray:
 
     Args:
         embeddings: One finite row for each text, shape (m, d).
+
+    Raises:
+        EmbeddingError: NaN, inf, or not two-dimensional.
     """
-    rows = np.asarray(embeddings, dtype=np.float64)
-    peak = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
+    if np.shape(embeddings)[:1] == (0,):
+        return np.empty((0, 0))
+    rows = checked_rows(embeddings, np.shape(embeddings)[0] if np.ndim(embeddings) else 1, "the encoder")
+    peak = np.abs(rows).max(axis=1, keepdims=True)
     scaled = rows / np.where(peak > 0, peak, 1.0)  # norms neither overflow nor vanish
     length = np.linalg.norm(scaled, axis=1, keepdims=True)
     unit = scaled / np.where(length > 0, length, 1.0)
@@ -40,56 +46,62 @@ class CosineSimilarity:
         encoder: Embeds the texts.
         kind: "shifted" is `(1 + cos) / 2` (METHOD; the paper); "absolute" is `|cos|` (the released code); "exponential"
             is `exp(-(1 - cos) / width)`. All lie in [0, 1]; higher = more alike.
-        width: Width of the exponential kernel, > 0; smaller is sharper.
+        width: Width of the exponential kernel, > 0; smaller is sharper: texts have to be closer to count as alike.
+            The default is a middle value and not tuned. Other kinds do not use it.
 
     Raises:
-        ConfigurationError: An unknown kind or a width that is not positive.
+        ConfigurationError: Not an encoder, an unknown kind, or a width that is not positive and finite.
     """
 
     def __init__(self, encoder: Encoder, *, kind: Kind = "shifted", width: float = 0.5) -> None:
+        if not callable(getattr(encoder, "encode", None)) or isinstance(encoder, type):
+            raise ConfigurationError(f"encoder={encoder!r}: needs a method encode(texts); wrap it with as_similarity")
         if kind not in ("shifted", "absolute", "exponential"):
             raise ConfigurationError(f"kind={kind!r}: choose 'shifted', 'absolute' or 'exponential'")
         if not 0.0 < width < math.inf:
             raise ConfigurationError(f"width={width!r}: must be more than 0 and finite")
         self._encoder, self._kind, self._width = encoder, kind, width
         detail = f"{kind}, width={width:g}" if kind == "exponential" else kind
-        self.name = f"cosine({getattr(encoder, 'name', type(encoder).__name__)}, {detail})"
-        self.floor = float(self._similarity(np.zeros(1))[0])
-        """What two unrelated texts (cosine 0) get."""
-        self.lexical = bool(getattr(encoder, "lexical", False))
+        self._encoder_name = str(getattr(encoder, "name", type(encoder).__name__))
+        self._name = f"cosine({self._encoder_name}, {detail})"
+
+    @property
+    def name(self) -> str:
+        """Encoder and kind, for fingerprints."""
+        return self._name
+
+    @property
+    def floor(self) -> float:
+        """What two unrelated texts (cosine 0) get: 0.5 shifted, 0 absolute, exp(-1 / width) exponential."""
+        return float(self._similarity(np.zeros(1))[0])
+
+    @property
+    def lexical(self) -> bool:
         """Whether words are compared, not meaning."""
+        return bool(getattr(self._encoder, "lexical", False))
 
     def compare(self, *groups: Sequence[str]) -> tuple[FloatArray, ...]:
         """Return the similarity matrix of each group: (m, m), symmetric, in [0, 1], ones on the diagonal.
 
         Raises:
+            InputError: A text where a group of texts is expected.
             EmbeddingError: The encoder returned NaN, inf or a wrong shape.
         """
+        if any(isinstance(group, str) for group in groups):
+            raise InputError("a group is a list of texts, not a text: pass [text]")
         texts = list(dict.fromkeys(text for group in groups for text in group))
         if not texts:
             return tuple(np.empty((0, 0)) for _ in groups)
-        similarity = self._similarity(cosine_matrix(self._encoded(texts)))
+        rows = checked_rows(self._encoder.encode(texts), len(texts), f"the encoder {self._encoder_name}")
+        similarity = self._similarity(cosine_matrix(rows))
         place = {text: i for i, text in enumerate(texts)}
-        rows = [np.array([place[text] for text in group], dtype=np.intp) for group in groups]
-        return tuple(similarity[np.ix_(row, row)] for row in rows)
+        picks = [np.array([place[text] for text in group], dtype=np.intp) for group in groups]
+        return tuple(similarity[np.ix_(pick, pick)] for pick in picks)
 
     def _similarity(self, cosine: FloatArray) -> FloatArray:
         if self._kind == "shifted":
             return (1.0 + cosine) / 2.0
         if self._kind == "absolute":
             return np.abs(cosine)
-        return np.asarray(np.exp((cosine - 1.0) / self._width))
-
-    def _encoded(self, texts: list[str]) -> FloatArray:
-        try:
-            rows = np.asarray(self._encoder.encode(texts), dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise EmbeddingError(f"the encoder returned no array of numbers: {error}") from error
-        if rows.ndim != 2 or len(rows) != len(texts) or rows.shape[1] == 0:
-            raise EmbeddingError(
-                f"the encoder returned shape {rows.shape} for {len(texts)} texts; expected one row each"
-            )
-        bad = int((~np.isfinite(rows)).any(axis=1).sum())
-        if bad:
-            raise EmbeddingError(f"the encoder returned NaN or inf in {bad} of {len(texts)} rows")
-        return rows
+        with np.errstate(over="ignore", under="ignore"):  # a very sharp kernel is 0 off the diagonal
+            return np.asarray(np.exp((cosine - 1.0) / self._width))

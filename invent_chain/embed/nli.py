@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+import inspect
+import re
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -11,22 +12,28 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from invent_chain.errors import ConfigurationError, EmbeddingError, MissingExtraError
+from invent_chain.embed.lazy import LazyModel, is_a
+from invent_chain.embed.rows import checked_rows
+from invent_chain.errors import ConfigurationError, EmbeddingError, InputError, MissingExtraError
 from invent_chain.protocols import FloatArray
+
+_NEGATED = re.compile(r"(not?|non|un|anti)[\W_]*entail")
 
 
 class NLISimilarity:
     """Mean of both directions' entailment probability (METHOD, `a` for NLI); extra: `sbert`.
 
+    Safe to share between threads: they compare one after the other.
+
     Args:
-        model: Name on the model hub, local folder, or a loaded `CrossEncoder` (anything with
-            `predict(pairs) -> (k, labels)` logits), which is not changed.
+        model: Name on the model hub, local folder, or a loaded `CrossEncoder`, which is not changed. Anything with
+            `predict(pairs) -> (k, labels)` logits fits too.
         device: Torch device; None lets torch choose. Not for a loaded model.
-        batch_size: Pairs in one forward pass, >= 1.
-        entailment: Index of the entailment label; None reads it from the model's configuration.
+        batch_size: Pairs in one forward pass, >= 1. An object that is no `CrossEncoder` batches for itself.
+        entailment: Index of the entailment label, >= 0; None reads it from the model's configuration.
 
     Raises:
-        ConfigurationError: batch_size below 1.
+        ConfigurationError: No model, a number out of range, or a device for a model that is loaded already.
     """
 
     floor = 0.0
@@ -37,10 +44,15 @@ class NLISimilarity:
     ) -> None:
         if batch_size < 1:
             raise ConfigurationError(f"batch_size={batch_size}: must be at least 1")
-        self._source, self._device, self._batch_size, self._entailment = model, device, batch_size, entailment
-        self._model: Any = None if isinstance(model, str | Path) else model
-        self._lock = threading.Lock()
-        self.name = f"nli({Path(model).name if isinstance(model, str | Path) else type(model).__name__})"
+        if entailment is not None and entailment < 0:
+            raise ConfigurationError(f"entailment={entailment}: must be at least 0")
+        if device is not None and not isinstance(model, str | Path):
+            raise ConfigurationError(f"device={device!r}: a loaded model stays where it is; load it there instead")
+        if not isinstance(model, str | Path) and not callable(getattr(model, "predict", None)):
+            raise ConfigurationError(f"model is a {type(model).__name__}: needs a method predict(pairs)")
+        self._device, self._batch_size, self._entailment = device, batch_size, entailment
+        self._model = LazyModel(model, self._load)
+        self.name = f"nli({self._model.name})"
 
     def compare(self, *groups: Sequence[str]) -> tuple[FloatArray, ...]:
         """Return the similarity matrix of each group: (m, m), symmetric, in [0, 1], ones on the diagonal.
@@ -48,53 +60,62 @@ class NLISimilarity:
         Each ordered pair of distinct texts is scored once, all of them in one call.
 
         Raises:
+            InputError: A text where a group of texts is expected.
+            MissingExtraError: sentence-transformers is not installed.
             EmbeddingError: The model could not be loaded or returned NaN, inf or a wrong shape.
             ConfigurationError: The model's configuration names no entailment label and `entailment` was not given.
         """
+        if any(isinstance(group, str) for group in groups):
+            raise InputError("a group is a list of texts, not a text: pass [text]")
         pairs = list(dict.fromkeys(pair for group in groups for pair in permutations(dict.fromkeys(group), 2)))
         entailed = dict(zip(pairs, self._probabilities(pairs), strict=True)) if pairs else {}
         return tuple(_matrix(group, entailed) for group in groups)
 
     def _probabilities(self, pairs: list[tuple[str, str]]) -> list[float]:
-        with self._lock:
-            if self._model is None:
-                self._model = _load(self._source, self._device)
-            label = self._entailment if self._entailment is not None else _entailment_label(self._model)
-            logits = np.asarray(
-                self._model.predict(pairs, batch_size=self._batch_size, show_progress_bar=False), dtype=np.float64
-            )
-        if logits.ndim != 2 or len(logits) != len(pairs) or logits.shape[1] <= label:
+        with self._model.in_use() as model:
+            label = _entailment_label(model) if self._entailment is None else self._entailment
+            returned = model.predict(pairs, **self._settings(model))
+        logits = checked_rows(returned, len(pairs), f"the NLI model {self._model.name}")
+        if label >= logits.shape[1] or logits.shape[1] < 2:
             raise EmbeddingError(
-                f"the NLI model returned shape {logits.shape} for {len(pairs)} pairs and entailment label {label}; "
-                "expected one row of logits each"
+                f"the NLI model {self._model.name} returned shape {logits.shape}, so it has {logits.shape[1]} labels; "
+                f"expected at least 2, and entailment={label} to be one of them"
             )
-        if not np.isfinite(logits).all():
-            raise EmbeddingError("the NLI model returned NaN or inf")
         probabilities: list[float] = softmax(logits, axis=1)[:, label].tolist()
         return probabilities
 
+    def _settings(self, model: Any) -> dict[str, Any]:
+        """Return what a `CrossEncoder` has to be told to return plain logits in silence; other objects get nothing."""
+        if not is_a(model, "CrossEncoder"):
+            return {}
+        from torch.nn import Identity
 
-def _matrix(group: Sequence[str], entailed: dict[tuple[str, str], float]) -> FloatArray:
+        known = inspect.signature(model.predict).parameters
+        activation = "activation_fct" if "activation_fct" in known else "activation_fn"  # its name before 4.0
+        return {"batch_size": self._batch_size, "show_progress_bar": False, activation: Identity()}
+
+    def _load(self, source: str) -> Any:
+        try:
+            from sentence_transformers import CrossEncoder
+        except ImportError as error:
+            raise MissingExtraError("NLISimilarity", "sbert") from error
+        return CrossEncoder(source, device=self._device)
+
+
+def _matrix(group: Sequence[str], entailed: Mapping[tuple[str, str], float]) -> FloatArray:
     return np.array(
         [[1.0 if s == t else (entailed[s, t] + entailed[t, s]) / 2 for t in group] for s in group], dtype=np.float64
     ).reshape(len(group), len(group))
 
 
 def _entailment_label(model: Any) -> int:
-    labels = getattr(getattr(model, "config", None), "id2label", None) or {}
-    found = [int(k) for k, label in labels.items() if str(label).casefold() in {"entailment", "entail", "entails"}]
+    config = getattr(model, "config", None) or getattr(getattr(model, "model", None), "config", None)
+    by_index = getattr(config, "id2label", None) or {}
+    by_label = getattr(config, "label2id", None) or {}
+    labels = {(int(index), str(label).casefold()) for index, label in by_index.items()}
+    labels |= {(int(index), str(label).casefold()) for label, index in by_label.items()}
+    found = {index for index, label in labels if "entail" in label and not _NEGATED.search(label)}
     if len(found) != 1:
-        raise ConfigurationError(f"no single entailment label among {dict(labels)}: pass entailment=<its index>")
-    return found[0]
-
-
-def _load(source: str | Path, device: str | None) -> Any:
-    try:
-        from sentence_transformers import CrossEncoder
-        from torch.nn import Identity
-    except ImportError as error:
-        raise MissingExtraError("NLISimilarity", "sbert") from error
-    try:
-        return CrossEncoder(str(source), device=device, activation_fn=Identity())
-    except (OSError, ValueError) as error:
-        raise EmbeddingError(f"the NLI model {str(source)!r} could not be loaded: {error}") from error
+        names = sorted({label for _, label in labels})
+        raise ConfigurationError(f"no single entailment label among {names}: pass entailment=<its index>")
+    return found.pop()
