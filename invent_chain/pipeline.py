@@ -242,7 +242,7 @@ class InvEntropy:
             siblings=_siblings(question, perturbed.perturbations, answers, sampled, assessment),
             assessment=assessment,
             problems=problems,
-            notes=(*perturbed.notes, *self._notes()),
+            notes=(*perturbed.notes, *sampled.notes, *self._notes()),
             usage=replace(usage, seconds=time.perf_counter() - started),
         )
 

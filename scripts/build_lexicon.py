@@ -7,8 +7,8 @@ puts WordNet 3.0 into /usr/share/wordnet). The same input gives the same bytes.
 
 The file is gzipped text in three sections, separated by an empty line. Numbers are line numbers of the first section.
 
-    synsets     lemma,lemma,...|hypernyms|hyponyms          one a line; `*` in front marks an instance (a proper name)
-    lemmas      lemma TAB pos:count:synsets ...             sorted; pos is n, v, a or r; count is how often it was tagged
+    synsets     lemma,lemma,...|hypernyms|hyponyms          `*` in front marks an instance (a proper name)
+    lemmas      lemma TAB pos:count:synsets ...             sorted; pos is n, v, a, r; count: how often it was tagged
     exceptions  pos TAB inflected TAB lemma                 irregular forms
 """
 

@@ -62,8 +62,9 @@ class CallablePerturber:
         for item in given:
             count += 1
             sibling = item if isinstance(item, Perturbation) else Perturbation(item)
-            if not isinstance(sibling.text, str):
-                kind = type(sibling.text).__name__
+            text: object = sibling.text
+            if not isinstance(text, str):
+                kind = type(text).__name__
                 raise PerturbationError(
                     f"the perturber {self.name} returned a {kind} among its siblings; expected text"
                 )

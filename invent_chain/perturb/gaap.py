@@ -35,7 +35,7 @@ class GAAP:
         delta: Stop once no text of a population has at least this similarity to the question, in [0, 1].
         floor: Least similarity of a sibling to the question, in [0, 1]. The default is the paper's delta: farther out
             the paper itself stops searching. On another scale of similarity choose another floor.
-        senses: Senses of a word that are followed, most frequent first, >= 1.
+        senses: Senses of a word that are followed, >= 1: those whose words are nearest to the question.
         safeguards: Whether the product's additions are on.
 
     Raises:
@@ -48,7 +48,7 @@ class GAAP:
     tau: int = 1
     delta: float = 0.7
     floor: float = 0.7
-    senses: int = 3
+    senses: int = 1
     safeguards: bool = True
 
     def __post_init__(self) -> None:
@@ -93,11 +93,13 @@ class GAAP:
 
     def _perturb(self, question: str, n: int, similarity: Similarity, rng: np.random.Generator) -> Perturbed:
         lexicon = Lexicon.load()
+        closeness = _Closeness(question, similarity)
         if self.safeguards:
-            blueprint = safeguarded(question, lexicon, senses=self.senses, most=self.population // 4)
+            blueprint = safeguarded(
+                question, lexicon, senses=self.senses, most=self.population // 4, closeness=closeness
+            )
         else:
             blueprint = as_published(question, lexicon)
-        closeness = _Closeness(question, similarity)
         search = _Search(self, blueprint, closeness, rng)
         siblings = search.siblings(n)
         if not self.safeguards:

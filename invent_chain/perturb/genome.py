@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from invent_chain.perturb.inflect import Reading, article, inflect, match_case, readings
 from invent_chain.perturb.lexicon import Lexicon
 from invent_chain.perturb.tokens import FUNCTION_WORDS, Token, is_english, tokenise
+from invent_chain.protocols import FloatArray
 
 Genome = tuple[str, ...]
 """One gene a token; an empty gene is a deleted token. All genomes of a question have the same length."""
 
 _DETERMINERS = frozenset(
-    "a an the this that these those which what whose its his her their our my your some any".split()
+    {
+        *("a", "an", "the", "this", "that", "these", "those", "which", "what", "whose", "some", "any"),
+        *("my", "your", "his", "her", "its", "our", "their"),
+    }
 )
+_SENSES_TRIED = 5
+"""Senses of a word among which the fitting ones are looked for; later ones are rare."""
+
 _SPACES = re.compile(r"\s{2,}")
 _SPACE_BEFORE_MARK = re.compile(r"\s+([?!.,;:])")
 
@@ -34,41 +42,53 @@ class Blueprint:
     substitutions: dict[int, tuple[str, ...]]
     tidy: bool
 
+    def with_gene(self, locus: int, gene: str) -> Genome:
+        """Return the genome that differs from the original in one locus."""
+        return (*self.original[:locus], gene, *self.original[locus + 1 :])
+
     def text(self, genome: Genome) -> str:
         """Return the text that a genome spells."""
         if genome == self.original or not self.tidy:
             return "".join(genome)
         genes = list(genome)
         words = [i for i, gene in enumerate(genes) if gene and not gene.isspace()]
-        for i, after in zip(words, words[1:], strict=False):
+        for i, after in pairwise(words):
             if genes[i].casefold() in ("a", "an") and genes[after] != self.original[after]:
                 genes[i] = match_case(article(genes[after]), genes[i])
         return _SPACE_BEFORE_MARK.sub(r"\1", _SPACES.sub(" ", "".join(genes))).strip()
 
 
-def safeguarded(question: str, lexicon: Lexicon, *, senses: int, most: int) -> Blueprint:
+def safeguarded(
+    question: str, lexicon: Lexicon, *, senses: int, most: int, closeness: Callable[[list[str]], FloatArray]
+) -> Blueprint:
     """Plan substitutions that a person could have written.
 
     Function words, negations, numbers, quotations, names and superlatives stay; substitutes take the inflection and
     the capitals of the word they stand for; nothing is deleted, since what is deleted is often what is asked about.
+    Of an ambiguous word ("capital": money or city) the senses are followed whose substitutes change the question least.
 
     Args:
         question: The question.
         lexicon: Where substitutes come from.
-        senses: Senses of a word that are followed, most frequent first.
-        most: Substitutes of a word that are kept, in sense order.
+        senses: Senses of a word that are followed.
+        most: Substitutes of a word that are kept: words in use before rare ones, else in sense order.
+        closeness: Similarity of texts to the question, shape (len(texts),).
     """
     tokens = tokenise(question, lexicon)
+    words = [i for i, token in enumerate(tokens) if not token.is_kept] if is_english(tokens) else []
+    choices = {i: _by_sense(_read(tokens, i, lexicon), tokens[i].text, lexicon, most) for i in words}
+    plain = Blueprint(tuple(token.text for token in tokens), {}, tidy=True)
+    near = iter(
+        closeness([plain.text(plain.with_gene(i, gene)) for i in words for sense in choices[i] for gene in sense])
+    )
     substitutions: dict[int, tuple[str, ...]] = {}
-    if is_english(tokens):
-        for i, token in enumerate(tokens):
-            if token.is_kept:
-                continue
-            reading = _read(token.text, _word_before(tokens, i), lexicon)
-            found = _bent(reading, token.text, lexicon, senses)[:most]
-            if found:
-                substitutions[i] = tuple(found)
-    return Blueprint(tuple(token.text for token in tokens), substitutions, tidy=True)
+    for i, by_sense in choices.items():
+        fitness = [sum(next(near) for _ in genes) / len(genes) for genes in by_sense]
+        best = sorted(range(len(by_sense)), key=lambda k: -fitness[k])[:senses]
+        genes = dict.fromkeys(gene for k in best for gene in by_sense[k])
+        if genes:
+            substitutions[i] = tuple(genes)[:most]
+    return replace(plain, substitutions=substitutions)
 
 
 def as_published(question: str, lexicon: Lexicon) -> Blueprint:
@@ -83,13 +103,10 @@ def as_published(question: str, lexicon: Lexicon) -> Blueprint:
     return Blueprint(tuple(token.text for token in tokens), substitutions, tidy=False)
 
 
-def _word_before(tokens: Sequence[Token], i: int) -> str:
-    return next((token.text.casefold() for token in reversed(tokens[:i]) if token.is_word), "")
-
-
-def _read(word: str, before: str, lexicon: Lexicon) -> Reading:
+def _read(tokens: Sequence[Token], i: int, lexicon: Lexicon) -> Reading:
     """Read a word as the part of speech that its neighbour suggests, else as the most frequent one."""
-    found = readings(word, lexicon)
+    before = next((token.text.casefold() for token in reversed(tokens[:i]) if token.is_word), "")
+    found = readings(tokens[i].text, lexicon)
     if before == "to":
         return next((reading for reading in found if reading.entry.pos == "v" and reading.form == "base"), found[0])
     if before in _DETERMINERS:
@@ -97,13 +114,25 @@ def _read(word: str, before: str, lexicon: Lexicon) -> Reading:
     return found[0]
 
 
-def _bent(reading: Reading, word: str, lexicon: Lexicon, senses: int) -> list[str]:
-    pos, form = reading.entry.pos, reading.form
-    found = []
-    for lemma in lexicon.substitutes(reading.entry, senses=senses):
-        plain = lemma.replace("_", " ")
-        if plain.isascii() and plain == plain.lower() and plain.replace(" ", "").isalpha() and plain.count(" ") < 2:
-            bent = match_case(inflect(plain, pos, form, lexicon, like=word), word)
+def _by_sense(reading: Reading, word: str, lexicon: Lexicon, most: int) -> list[list[str]]:
+    """Return the inflected substitutes of each sense that has any, at most `most` each, words in use first."""
+    senses = []
+    for sense in reading.entry.senses[:_SENSES_TRIED]:
+        used: list[str] = []
+        rare: list[str] = []
+        for lemma in lexicon.substitutes(replace(reading.entry, senses=(sense,))):
+            spaced = lemma.replace("_", " ")
+            if not _is_plain(spaced):
+                continue
+            bent = match_case(inflect(spaced, reading.entry.pos, reading.form, lexicon, like=word), word)
             if bent.casefold() != word.casefold():
-                found.append(bent)
-    return list(dict.fromkeys(found))
+                in_use = any(entry.pos == reading.entry.pos and entry.count for entry in lexicon.entries(lemma))
+                (used if in_use else rare).append(bent)
+        if used or rare:
+            senses.append(list(dict.fromkeys(used + rare))[:most])
+    return senses
+
+
+def _is_plain(phrase: str) -> bool:
+    """Whether it is one or two lower-case words."""
+    return phrase.isascii() and phrase == phrase.lower() and phrase.replace(" ", "").isalpha() and phrase.count(" ") < 2

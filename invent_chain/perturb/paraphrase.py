@@ -14,7 +14,7 @@ PAPER_PROMPT = "Provide {n} paraphrases for this sentence: {question}"
 _NUMBERING = re.compile(r"^\s*(?:[-*•–>]+|\(?\d{1,3}[.):]|paraphrase\s*\d*\s*:)\s*", re.IGNORECASE)  # noqa: RUF001
 _QUOTES = "\"'“”‘’«»`*_ "  # noqa: RUF001
 _TALK = re.compile(
-    r"^(sure|certainly|of course|okay|ok|here (are|is)|below are|the following|these are|i hope|let me know|feel free)\b",
+    r"^(sure|certainly|of course|okay|ok|here (are|is)|below are|the following|these are|i hope|let me know)\b",
     re.IGNORECASE,
 )
 
