@@ -129,7 +129,7 @@ def test_siblings_are_fit_to_be_asked(question: str, seed: int) -> None:
         assert "  " not in p.text
         assert p.similarity is not None
         assert p.similarity >= 0.7
-        words = iter(re.findall(r"[\w'-]+", p.text))
+        words = iter(re.findall(r"\w+(?:[-']\w+)*", p.text))
         assert all(word in words for word in kept), "every kept word is there, in its order"
 
 
@@ -160,7 +160,7 @@ def test_siblings_do_not_depend_on_hash_randomisation() -> None:
 @pytest.mark.parametrize(
     "question",
     [
-        "帕劳的首都是什么？",
+        "帕劳的首都是什么",
         "¿Cuál es la capital de Palau?",
         "def f(x): return x",
         "Capital Palau?",
