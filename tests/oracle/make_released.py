@@ -14,7 +14,6 @@ import io
 import json
 import random
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -47,16 +46,19 @@ def main() -> None:
         drawn: list[int] = []
 
         def randint(low: int, high: int, drawn: list[int] = drawn) -> int:
-            drawn.append(random.Random(len(drawn)).randint(low, high))  # noqa: S311
+            drawn.append(random.Random(len(drawn)).randint(low, high))
             return drawn[-1]
 
         with patch.object(core.random, "randint", randint), contextlib.redirect_stdout(io.StringIO()):
             mean = core.compute_inv_entropy_with_sampling(sim_x, sim_y, n - 1, r, num_bootstrap=4)
         tuples = list(dict.fromkeys(tuple(drawn[i : i + n]) for i in range(0, len(drawn), n)))
         first = [i * r for i in range(n)]
-        single: Any = patch.object(core, "compute_embeddings_and_similarity", lambda texts, _: sim[texts[0]])
         sim = {"x": sim_x[np.ix_(first, first)], "y": sim_y[np.ix_(first, first)]}
-        with single:
+
+        def looked_up(texts: list[str], _: str, sim: dict[str, np.ndarray] = sim) -> np.ndarray:
+            return sim[texts[0]]
+
+        with patch.object(core, "compute_embeddings_and_similarity", looked_up):
             one, _, _ = core.compute_inv_entropy_single(["x"], ["y"])
         cases.append(
             {
