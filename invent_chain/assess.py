@@ -87,10 +87,10 @@ def assess(
     slots = [[place[text] for text in texts] or [_ISOLATED] for texts in replies]
     values = _walk_measures(between_questions, padded, slots, draws, seed, variant)
 
-    backing = m.agreement(between_answers[place[replies[0][0]]], floor)
+    backing = m.agreement(between_answers[place[replies[0][0]]], floor).tolist()
     others = [slots[0][1:], *slots[1:]]
     agreements = [
-        None if not group or group == [_ISOLATED] else float(np.mean([backing[k] for k in group])) for group in others
+        None if not group or group == [_ISOLATED] else sum(backing[k] for k in group) / len(group) for group in others
     ]
     values["support"] = m.support(
         np.array([g or 0.0 for g in agreements]),
@@ -112,7 +112,7 @@ def _compare(similarity: Similarity, questions: list[str], answers: list[str]) -
     if shapes != expected:
         raise EmbeddingError(f"the similarity returned matrices of shapes {shapes}; expected {expected}")
     for matrix in between:
-        if not (np.isfinite(matrix).all() and matrix.min() >= 0 and matrix.max() <= 1):
+        if not (matrix.min() >= 0 and matrix.max() <= 1):  # also false for NaN
             raise EmbeddingError("the similarity returned values outside [0, 1], NaN or inf; clip or rescale it")
     return between[0], between[1]
 
@@ -140,14 +140,16 @@ def _walk_measures(
     table = np.full((len(slots), max(counts)), _ISOLATED)
     for i, group in enumerate(slots):
         table[i, : len(group)] = group
-    walk = dual_walk(between_questions, between_answers, table[np.arange(len(slots)), picks])
-    single = dual_walk(between_questions, between_answers, table[None, :, 0])
+    first = np.zeros((1, len(slots)), dtype=np.int64)  # one replication each, for NR-Inv-Entropy
+    states = table[np.arange(len(slots)), np.concatenate([first, picks])]
+    walk = dual_walk(between_questions, between_answers, states)
+    entropy = m.inv_entropy(walk)
     by_name = {
-        "inv_entropy": m.inv_entropy(walk),
-        "ni_entropy": m.ni_entropy(walk),
-        "nr_inv_entropy": m.inv_entropy(single),
-        "wd_px_py": (m.wd_px_py_released if released else m.wd_px_py)(walk),
-        "max_py_x": (m.max_py_x_released if released else m.max_py_x)(walk),
-        "normalised": m.normalised(walk),
+        "inv_entropy": entropy[1:],
+        "ni_entropy": m.ni_entropy(walk)[1:],
+        "nr_inv_entropy": entropy[:1],
+        "wd_px_py": (m.wd_px_py_released if released else m.wd_px_py)(walk)[1:],
+        "max_py_x": (m.max_py_x_released if released else m.max_py_x)(walk)[1:],
+        "normalised": m.normalised(walk)[1:],
     }
     return {name: float(values.mean()) for name, values in by_name.items()}

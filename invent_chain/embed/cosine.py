@@ -14,6 +14,9 @@ from invent_chain.protocols import Encoder, FloatArray
 
 Kind = Literal["shifted", "absolute", "exponential"]
 
+_LEAST_SQUARE = 1e-200
+"""Squared lengths below this have lost digits to underflow."""
+
 
 def cosine_matrix(embeddings: FloatArray) -> FloatArray:
     """Cosine between all rows: shape (m, m), symmetric, in [-1, 1], ones on the diagonal.
@@ -29,12 +32,18 @@ def cosine_matrix(embeddings: FloatArray) -> FloatArray:
     if np.shape(embeddings)[:1] == (0,):
         return np.empty((0, 0))
     rows = checked_rows(embeddings, np.shape(embeddings)[0] if np.ndim(embeddings) else 1, "the encoder")
-    peak = np.abs(rows).max(axis=1, keepdims=True)
-    scaled = rows / np.where(peak > 0, peak, 1.0)  # norms neither overflow nor vanish
-    length = np.linalg.norm(scaled, axis=1, keepdims=True)
-    unit = scaled / np.where(length > 0, length, 1.0)
-    cosine = np.clip(unit @ unit.T, -1.0, 1.0)
-    cosine = (cosine + cosine.T) / 2
+    return _cosine(rows)
+
+
+def _cosine(rows: FloatArray) -> FloatArray:
+    squares = np.einsum("ij,ij->i", rows, rows)
+    if not (squares.min() > _LEAST_SQUARE and squares.max() < np.inf):  # lengths would overflow, vanish or be zero
+        peak = np.abs(rows).max(axis=1, keepdims=True)
+        rows = rows / np.where(peak > 0, peak, 1.0)
+        squares = np.einsum("ij,ij->i", rows, rows)
+    unit = rows / np.sqrt(np.where(squares > 0, squares, 1.0))[:, None]
+    cosine = unit @ unit.T
+    cosine = np.clip((cosine + cosine.T) / 2, -1.0, 1.0)
     np.fill_diagonal(cosine, 1.0)
     return cosine
 
@@ -93,7 +102,7 @@ class CosineSimilarity:
         if not texts:
             return tuple(np.empty((0, 0)) for _ in groups)
         rows = checked_rows(self._encoder.encode(texts), len(texts), f"the encoder {self._encoder_name}")
-        similarity = self._similarity(cosine_matrix(rows))
+        similarity = self._similarity(_cosine(rows))
         place = {text: i for i, text in enumerate(texts)}
         picks = [np.array([place[text] for text in group], dtype=np.intp) for group in groups]
         return tuple(similarity[np.ix_(pick, pick)] for pick in picks)
