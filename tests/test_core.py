@@ -229,3 +229,11 @@ def test_every_distinct_text_is_compared_in_one_call() -> None:
     assess(["q", "p"], [["a", "a"], ["b", "a"]], similarity=Counting())
     assert len(calls) == 1
     assert sorted(calls[0][1]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("silent", [1, 2])
+def test_a_sibling_that_falls_silent_never_lowers_normalised_inv_entropy(silent: int) -> None:
+    for answers in itertools.product(["Koror", "Melekeok", "Koror City", "I do not know"], repeat=3):
+        heard = judge([[text] for text in answers], draws=1).measures["normalised"]
+        groups = [[] if i == silent else [text] for i, text in enumerate(answers)]
+        assert judge(groups, draws=1).measures["normalised"] >= heard - 1e-9
