@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,7 @@ from invent_chain.embed import (
     bundled_minilm,
     drop_echo,
 )
-from invent_chain.errors import ConfigurationError, EmbeddingError
+from invent_chain.errors import ConfigurationError, EmbeddingError, MissingExtraError
 from tests.loopback import Loopback, closed_port_url
 
 
@@ -201,3 +202,10 @@ def test_what_is_no_similarity(what: Any) -> None:
 def test_a_folder_that_does_not_exist(tmp_path: Any) -> None:
     with pytest.raises(EmbeddingError, match="nowhere"):
         SentenceTransformerEncoder(str(tmp_path / "nowhere")).encode(["a"])
+
+
+@pytest.mark.parametrize("encoder", [SentenceTransformerEncoder, NLISimilarity])
+def test_a_missing_extra_is_told_before_anything_is_asked(encoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'invent-chain\[sbert\]'"):
+        encoder("some/model")

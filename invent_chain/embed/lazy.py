@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from invent_chain.errors import ConfigurationError, EmbeddingError, InventError
+from invent_chain.errors import ConfigurationError, EmbeddingError, InventError, MissingExtraError
 
 _ORGANISATION = "sentence-transformers/"
 
@@ -18,7 +19,7 @@ class LazyModel:
 
     Args:
         source: Name on the model hub, local folder, or the model itself.
-        load: Loads it from its name or folder; raises `MissingExtraError` where the library is absent.
+        load: Loads it from its name or folder.
 
     Raises:
         ConfigurationError: An empty name, or a class where an instance is needed.
@@ -43,7 +44,6 @@ class LazyModel:
         being trained is put back into training mode.
 
         Raises:
-            MissingExtraError: The library that loads it is not installed.
             EmbeddingError: It could not be loaded.
         """
         with self._lock:
@@ -66,6 +66,16 @@ class LazyModel:
                 f"the model {str(self._source)!r} could not be loaded ({type(error).__name__}): "
                 "check its name on the model hub or its folder, and the network"
             ) from error
+
+
+def require_sentence_transformers(feature: str) -> None:
+    """Check that sentence-transformers is installed, without importing it.
+
+    Raises:
+        MissingExtraError: It is not.
+    """
+    if find_spec("sentence_transformers") is None:
+        raise MissingExtraError(feature, "sbert")
 
 
 def is_a(thing: object, name: str) -> bool:

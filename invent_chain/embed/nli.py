@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from invent_chain.embed.lazy import LazyModel, is_a
+from invent_chain.embed.lazy import LazyModel, is_a, require_sentence_transformers
 from invent_chain.embed.rows import checked_rows
-from invent_chain.errors import ConfigurationError, EmbeddingError, InputError, MissingExtraError
+from invent_chain.errors import ConfigurationError, EmbeddingError, InputError
 from invent_chain.protocols import FloatArray
 
 _NEGATED = re.compile(r"(not?|non|un|anti)[\W_]*entail")
@@ -34,6 +34,7 @@ class NLISimilarity:
 
     Raises:
         ConfigurationError: No model, a number out of range, or a device for a model that is loaded already.
+        MissingExtraError: sentence-transformers is not installed; raised before anything is asked or loaded.
     """
 
     floor = 0.0
@@ -50,6 +51,8 @@ class NLISimilarity:
             raise ConfigurationError(f"device={device!r}: a loaded model stays where it is; load it there instead")
         if not isinstance(model, str | Path) and not callable(getattr(model, "predict", None)):
             raise ConfigurationError(f"model is a {type(model).__name__}: needs a method predict(pairs)")
+        if isinstance(model, str | Path):
+            require_sentence_transformers("NLISimilarity")
         self._device, self._batch_size, self._entailment = device, batch_size, entailment
         self._model = LazyModel(model, self._load)
         self.name = f"nli({self._model.name})"
@@ -61,7 +64,6 @@ class NLISimilarity:
 
         Raises:
             InputError: A text where a group of texts is expected.
-            MissingExtraError: sentence-transformers is not installed.
             EmbeddingError: The model could not be loaded or returned NaN, inf or a wrong shape.
             ConfigurationError: The model's configuration names no entailment label and `entailment` was not given.
         """
@@ -95,10 +97,8 @@ class NLISimilarity:
         return {"batch_size": self._batch_size, "show_progress_bar": False, activation: Identity()}
 
     def _load(self, source: str) -> Any:
-        try:
-            from sentence_transformers import CrossEncoder
-        except ImportError as error:
-            raise MissingExtraError("NLISimilarity", "sbert") from error
+        from sentence_transformers import CrossEncoder
+
         return CrossEncoder(source, device=self._device)
 
 

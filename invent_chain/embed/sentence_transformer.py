@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from invent_chain.embed.lazy import LazyModel
+from invent_chain.embed.lazy import LazyModel, require_sentence_transformers
 from invent_chain.embed.rows import checked_rows
 from invent_chain.errors import ConfigurationError, MissingExtraError
 from invent_chain.protocols import FloatArray
@@ -28,6 +28,7 @@ class SentenceTransformerEncoder:
 
     Raises:
         ConfigurationError: No model, batch_size below 1, or a device for a model that is loaded already.
+        MissingExtraError: sentence-transformers is not installed; raised before anything is asked or loaded.
     """
 
     def __init__(self, model: Any, *, device: str | None = None, batch_size: int = 64, name: str | None = None) -> None:
@@ -35,6 +36,8 @@ class SentenceTransformerEncoder:
             raise ConfigurationError(f"batch_size={batch_size}: must be at least 1")
         if device is not None and not isinstance(model, str | Path):
             raise ConfigurationError(f"device={device!r}: a loaded model stays where it is; load it there instead")
+        if isinstance(model, str | Path):
+            require_sentence_transformers("SentenceTransformerEncoder")
         self._device, self._batch_size = device, batch_size
         self._model = LazyModel(model, self._load)
         self.name = name or self._model.name
@@ -43,7 +46,6 @@ class SentenceTransformerEncoder:
         """Return embeddings, shape (len(texts), d); (0, 0) for no texts.
 
         Raises:
-            MissingExtraError: sentence-transformers is not installed.
             EmbeddingError: The model could not be loaded, or returned NaN, inf or a wrong shape.
         """
         if not texts:
@@ -55,10 +57,8 @@ class SentenceTransformerEncoder:
         return checked_rows(rows, len(texts), f"the sentence encoder {self.name}")
 
     def _load(self, source: str) -> Any:
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as error:
-            raise MissingExtraError("SentenceTransformerEncoder", "sbert") from error
+        from sentence_transformers import SentenceTransformer
+
         return SentenceTransformer(source, device=self._device)
 
 
