@@ -18,7 +18,7 @@ import numpy as np
 from invent_chain.assess import Assessment, Variant, assess
 from invent_chain.decide import Policy, Thresholds
 from invent_chain.embed import as_similarity
-from invent_chain.errors import ConfigurationError, InputError, InventError
+from invent_chain.errors import ConfigurationError, EmbeddingError, InputError, InventError
 from invent_chain.loop_thread import LoopThread
 from invent_chain.perturb import as_perturber
 from invent_chain.protocols import PerturbContext
@@ -219,8 +219,9 @@ class InvEntropy:
         tell("answer")
 
         tell("perturb")
-        perturbed, problems = await self._perturb(question)
-        wanted = [(question, self._r - 1), *((p.text, self._r) for p in perturbed.perturbations)]
+        perturbed, problems, comparable = await self._perturb(question)
+        again = self._r - 1 if comparable else 0  # answers that cannot be compared are not worth their price
+        wanted = [(question, again), *((p.text, self._r) for p in perturbed.perturbations)]
         tell("ask", 0, sum(count for _, count in wanted))
         sampled = await sample(
             self._ask,
@@ -233,9 +234,10 @@ class InvEntropy:
 
         tell("compare")
         answers = [(answer, *sampled.outcomes[0].texts), *(outcome.texts for outcome in sampled.outcomes[1:])]
-        assessment, failure = await self._assess([text for text, _ in wanted], answers)
-        if failure:
-            problems.append(failure)
+        assessment = None
+        if comparable:
+            assessment, failure = await self._assess([text for text, _ in wanted], answers)
+            problems += [failure] if failure else []
         usage = spent + perturbed.usage + sampled.usage
         return self._report(
             answer=answer,
@@ -270,14 +272,17 @@ class InvEntropy:
                 "question alone and leave context to the prompt, or raise max_question_chars"
             )
 
-    async def _perturb(self, question: str) -> tuple[Perturbed, list[str]]:
+    async def _perturb(self, question: str) -> tuple[Perturbed, list[str], bool]:
+        """Return the siblings, what went wrong, and whether texts can be compared at all."""
         context = PerturbContext(rng=np.random.default_rng(self._seed), similarity=self._similarity, ask=self._ask)
         try:
             perturbed = await self._perturber.perturb(question, self._n, context)
+        except EmbeddingError as error:
+            return Perturbed(), [f"the questions could not be compared: {_describe(error)}"], False
         except Exception as error:  # noqa: BLE001 - a third-party perturber must not cost the primary answer
-            return Perturbed(), [f"no perturbations: {_describe(error)}"]
+            return Perturbed(), [f"no perturbations: {_describe(error)}"], True
         made = len(perturbed.perturbations)
-        return perturbed, [f"{made} of {self._n} perturbations could be made"] if made < self._n else []
+        return perturbed, [f"{made} of {self._n} perturbations could be made"] if made < self._n else [], True
 
     async def _assess(
         self, questions: Sequence[str], answers: Sequence[Sequence[str]]

@@ -153,6 +153,14 @@ def test_a_broken_encoder_keeps_the_answers() -> None:
     assert report.siblings[1].agreement is None
 
 
+def test_siblings_that_could_not_be_compared_are_not_asked() -> None:
+    ask = Scattered()
+    broken = scorer(ask, perturber=GAAP(), similarity=lambda texts: np.full((len(texts), 3), np.nan))
+    report = broken.score("Which river flows through the old town of Prague?", answer="Vltava")
+    assert (report.status, report.answer, ask.calls) == ("failed", "Vltava", 0)
+    assert "NaN" in report.problems[0]
+
+
 @pytest.mark.parametrize("made", [[], ["one sibling?"]])
 def test_too_few_perturbations_degrade(made: list[str]) -> None:
     report = scorer(steady, perturber=lambda question, n: made).score(QUESTION)
