@@ -8,6 +8,7 @@ puts WordNet 3.0 into /usr/share/wordnet). The same input gives the same bytes.
 The file is gzipped text in three sections, separated by an empty line. Numbers are line numbers of the first section.
 
     synsets     lemma,lemma,...|hypernyms|hyponyms          `*` in front marks an instance (a proper name)
+                                                            words that insult are left out; a synset may be empty
     lemmas      lemma TAB pos:count:synsets ...             sorted; pos is n, v, a, r; count: how often it was tagged
     exceptions  pos TAB inflected TAB lemma                 irregular forms
 """
@@ -15,20 +16,24 @@ The file is gzipped text in three sections, separated by an empty line. Numbers 
 from __future__ import annotations
 
 import gzip
+import re
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 FILES = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
 POS_OF_SENSE_TYPE = {"1": "n", "2": "v", "3": "a", "4": "r", "5": "a"}
-HYPERNYM, HYPONYM, INSTANCE = "@", "~", "@i"
+HYPERNYM, HYPONYM, INSTANCE, USAGE = "@", "~", "@i", ";u"
+RUDE_USAGES = {"ethnic_slur", "disparagement", "obscenity"}
+RUDE_GLOSS = re.compile(r"\b(ethnic slur|offensive|vulgar|obscene|derogatory|disparaging)\b")
+RUDE_WORD = re.compile(r"shit|fuck|cunt|nigg(?!ard|le|ling)|whore|\barse\b|asshole|bastard|bitch|slut")
 
 Key = tuple[str, int]
 
 
 def read_synsets(folder: Path) -> dict[Key, tuple[list[str], list[tuple[str, Key]]]]:
-    """Return for each (pos, offset) its lemmas and its (symbol, target) pointers."""
-    synsets = {}
+    """Return for each (pos, offset) its lemmas, without those that insult, and its (symbol, target) pointers."""
+    synsets: dict[Key, tuple[list[str], list[tuple[str, Key]], str]] = {}
     for pos, name in FILES.items():
         for line in (folder / f"data.{name}").read_text(encoding="ascii").splitlines():
             if line.startswith("  "):  # the licence
@@ -38,14 +43,29 @@ def read_synsets(folder: Path) -> dict[Key, tuple[list[str], list[tuple[str, Key
             lemmas = [lemma.split("(")[0] for lemma in fields[4 : 4 + 2 * count : 2]]
             at = 4 + 2 * count
             pointers = fields[at + 1 : at + 1 + 4 * int(fields[at])]
+            gloss = line.partition("| ")[2]
             synsets[pos, int(fields[0])] = (
                 lemmas,
                 [
                     (symbol, (target_pos.replace("s", "a"), int(offset)))
                     for symbol, offset, target_pos in zip(pointers[::4], pointers[1::4], pointers[2::4], strict=True)
                 ],
+                gloss,
             )
-    return synsets
+    rude = {key for key, (lemmas, _, _) in synsets.items() if RUDE_USAGES & set(lemmas)}
+    polite = {}
+    for key, (lemmas, pointers, gloss) in synsets.items():
+        insults = any(symbol == USAGE and target in rude for symbol, target in pointers)
+        if insults or RUDE_GLOSS.search(remark(gloss)):
+            lemmas = []
+        polite[key] = [lemma for lemma in lemmas if not RUDE_WORD.search(lemma.casefold())], pointers
+    return polite
+
+
+def remark(gloss: str) -> str:
+    """Return what a gloss says about the use of a word: a leading parenthesis, or "offensive term for ..."."""
+    found = re.match(r"\([^)]*\)|(an? |extremely )*(offensive|derogatory|disparaging) (term|name|word)", gloss)
+    return found.group() if found else ""
 
 
 def read_tag_counts(folder: Path) -> dict[tuple[str, str], int]:

@@ -20,7 +20,8 @@ class Synset:
     """Words with one meaning.
 
     Attributes:
-        lemmas: Its words as WordNet spells them, with underscores between the words of a phrase.
+        lemmas: Its words as WordNet spells them, with underscores between the words of a phrase. Words that insult
+            are left out, so it may be empty.
         hypernyms: Numbers of the more general synsets.
         hyponyms: Numbers of the more special ones.
         is_instance: Whether it names one thing (a proper name).
@@ -89,7 +90,7 @@ class Lexicon:
         """Return one synset by its number."""
         lemmas, hypernyms, hyponyms = self._synsets[number].split("|")
         return Synset(
-            lemmas=tuple(lemmas.removeprefix("*").split(",")),
+            lemmas=tuple(filter(None, lemmas.removeprefix("*").split(","))),
             hypernyms=_numbers(hypernyms),
             hyponyms=_numbers(hyponyms),
             is_instance=lemmas.startswith("*"),
