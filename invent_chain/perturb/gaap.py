@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -18,9 +17,6 @@ from invent_chain.perturb.surface import surface
 from invent_chain.perturb.tokens import is_english, tokenise
 from invent_chain.protocols import FloatArray, PerturbContext, Similarity
 from invent_chain.types import Perturbation, Perturbed
-
-_MOST_AT_ONCE = 100
-"""Texts in one group of a comparison, whose matrix is square."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +36,6 @@ class GAAP:
         floor: Least similarity of a sibling to the question, in [0, 1]. The default is the paper's delta: farther out
             the paper itself stops searching. On another scale of similarity choose another floor.
         senses: Senses of a word that are followed, >= 1: those whose words are nearest to the question.
-        hyponyms: Whether narrower words may stand for a word ("bull" for "cattle"). They do in the paper; here they
-            are off, since a narrower question often has another answer.
         safeguards: Whether the product's additions are on.
 
     Raises:
@@ -55,7 +49,6 @@ class GAAP:
     delta: float = 0.7
     floor: float = 0.7
     senses: int = 1
-    hyponyms: bool = False
     safeguards: bool = True
 
     def __post_init__(self) -> None:
@@ -75,20 +68,16 @@ class GAAP:
         Fewer than n siblings are padded by repeating some, as the paper does; its number of generations is not given,
         so the default stays.
         """
-        return cls(floor=0.0, hyponyms=True, safeguards=False)
+        return cls(floor=0.0, safeguards=False)
 
     @property
     def name(self) -> str:
         """Name and settings, for fingerprints."""
         if not self.safeguards:
-            return (
-                f"gaap-paper(ratio={self.ratio:g}, generations={self.generations}, population={self.population}, "
-                f"tau={self.tau}, delta={self.delta:g}, floor={self.floor:g})"
-            )
+            return f"gaap-paper(ratio={self.ratio:g}, generations={self.generations}, delta={self.delta:g})"
         return (
             f"gaap(ratio={self.ratio:g}, generations={self.generations}, population={self.population}, "
-            f"tau={self.tau}, delta={self.delta:g}, floor={self.floor:g}, senses={self.senses}, "
-            f"hyponyms={self.hyponyms})"
+            f"tau={self.tau}, delta={self.delta:g}, floor={self.floor:g}, senses={self.senses})"
         )
 
     async def perturb(self, question: str, n: int, context: PerturbContext) -> Perturbed:
@@ -106,28 +95,20 @@ class GAAP:
         lexicon = Lexicon.load()
         closeness = _Closeness(question, similarity)
         if self.safeguards:
-            most = self.population // 4
             blueprint = safeguarded(
-                question,
-                lexicon,
-                closeness=closeness,
-                senses=self.senses,
-                most=most,
-                ratio=self.ratio,
-                hyponyms=self.hyponyms,
+                question, lexicon, senses=self.senses, most=self.population // 4, closeness=closeness
             )
         else:
-            blueprint = as_published(question, lexicon, closeness=closeness, ratio=self.ratio)
+            blueprint = as_published(question, lexicon)
         search = _Search(self, blueprint, closeness, rng)
         siblings = search.siblings(n)
         if not self.safeguards:
             return _padded(siblings, n, rng)
         found = len(siblings)
-        if found >= n:
-            return Perturbed(tuple(siblings))
-        english = is_english(tokenise(question, lexicon))
-        siblings += _framed(question, n - found, closeness, english=english)
-        return Perturbed(tuple(siblings), _notes(found, len(siblings), n, english=english))
+        if found < n:
+            english = is_english(tokenise(question, lexicon))
+            siblings += _framed(question, n - found, closeness, english=english)
+        return Perturbed(tuple(siblings), _notes(found, len(siblings), n))
 
 
 class _Closeness:
@@ -140,10 +121,8 @@ class _Closeness:
     def __call__(self, texts: Sequence[str]) -> FloatArray:
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
-            groups = [new[start : start + _MOST_AT_ONCE] for start in range(0, len(new), _MOST_AT_ONCE)]
-            matrices = self._similarity.compare(*([self._question, *group] for group in groups))
-            for group, matrix in zip(groups, matrices, strict=True):
-                self._known.update(zip(group, map(float, matrix[0, 1:]), strict=True))
+            (matrix,) = self._similarity.compare([self._question, *new])
+            self._known.update(zip(new, map(float, matrix[0, 1:]), strict=True))
         return np.array([self._known[text] for text in texts])
 
 
@@ -153,7 +132,7 @@ class _Search:
     def __init__(self, settings: GAAP, blueprint: Blueprint, closeness: _Closeness, rng: np.random.Generator) -> None:
         self._settings, self._blueprint, self._closeness, self._rng = settings, blueprint, closeness, rng
         self._operators: dict[Genome, str] = {}
-        self._loci = blueprint.substitutions
+        self._loci = {locus: blueprint.substitutions[locus] for locus in self._key_words()}
 
     def siblings(self, n: int) -> list[Perturbation]:
         """Sample across generations, in turn, so that the siblings span near to far (METHOD, GAAP step 6)."""
@@ -173,6 +152,16 @@ class _Search:
                     chosen[text] = Perturbation(text, near, self._operators[genome], generation * self._settings.tau)
                     break
         return list(chosen.values())
+
+    def _key_words(self) -> list[int]:
+        """Return the q = int(ratio * p) loci whose word alone is most similar to the question (METHOD, GAAP step 1)."""
+        candidates = list(self._blueprint.substitutions)
+        if not candidates:
+            return []
+        words = sum(gene[0].isalnum() for gene in self._blueprint.original)
+        near = self._closeness([self._blueprint.original[locus] for locus in candidates])
+        best = np.argsort(-near, kind="stable")[: max(1, int(self._settings.ratio * words))]
+        return sorted(candidates[i] for i in best)
 
     def _snapshots(self) -> list[list[Genome]]:
         """Return the populations at t = 0, tau, 2 tau, ..."""
@@ -217,8 +206,7 @@ class _Search:
 
 
 def _folded(text: str) -> str:
-    """Return what makes two siblings the same: their words and numbers, without case, spacing and marks."""
-    return " ".join(re.findall(r"\w+", text.casefold())) or text
+    return " ".join(text.casefold().split())
 
 
 def _framed(question: str, wanted: int, closeness: _Closeness, *, english: bool) -> list[Perturbation]:
@@ -227,22 +215,16 @@ def _framed(question: str, wanted: int, closeness: _Closeness, *, english: bool)
 
 
 def _padded(siblings: list[Perturbation], n: int, rng: np.random.Generator) -> Perturbed:
-    if len(siblings) >= n:
+    if not siblings or len(siblings) >= n:
         return Perturbed(tuple(siblings))
-    if not siblings:
-        return Perturbed((), ("no key word could be substituted or deleted, so there is no sibling",))
     repeats = [siblings[i] for i in rng.integers(len(siblings), size=n - len(siblings))]
     note = f"{len(siblings)} of {n} siblings were found and some are repeated, as in the paper"
     return Perturbed((*siblings, *repeats), (note,))
 
 
-def _notes(found: int, made: int, n: int, *, english: bool) -> tuple[str, ...]:
-    """Say how many siblings came from substitution, why not all, and what the others are."""
-    if found:
-        why = f"only {found} of {n} siblings by substitution were possible and near enough to the question"
-    else:
-        reason = "names, numbers and function words stay" if english else "it does not read as an English sentence"
-        why = f"no word could be substituted safely ({reason})"
-    framed = f"{made - found} {'asks' if made - found == 1 else 'ask'} the question unchanged in another frame"
-    missing = f" and {n - made} are missing" if made < n else ""
-    return (f"{why}: {framed}{missing}",)
+def _notes(found: int, made: int, n: int) -> tuple[str, ...]:
+    if found >= n:
+        return ()
+    if found == 0:
+        return (f"no word could be substituted safely: {made} siblings ask the question in another frame",)
+    return (f"only {found} siblings by substitution were near enough: {made - found} ask it in another frame",)

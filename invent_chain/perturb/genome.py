@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from invent_chain.perturb.inflect import article, match_case, readings
-from invent_chain.perturb.keywords import Closeness, key_words
+from invent_chain.perturb.inflect import Reading, article, inflect, match_case, readings
 from invent_chain.perturb.lexicon import Lexicon
-from invent_chain.perturb.substitutes import by_sense, read
-from invent_chain.perturb.tokens import FUNCTION_WORDS, is_english, tokenise
+from invent_chain.perturb.tokens import FUNCTION_WORDS, Token, is_english, tokenise
+from invent_chain.protocols import FloatArray
 
 Genome = tuple[str, ...]
 """One gene a token; an empty gene is a deleted token. All genomes of a question have the same length."""
 
-_MOST_KEY_WORDS = 10
-"""Bounds the work on long questions: each sibling changes one or a few words anyway."""
+_DETERMINERS = frozenset(
+    {
+        *("a", "an", "the", "this", "that", "these", "those", "which", "what", "whose", "some", "any"),
+        *("my", "your", "his", "her", "its", "our", "their"),
+    }
+)
+_SENSES_TRIED = 5
+"""Senses of a word among which the fitting ones are looked for; later ones are rare."""
 
-_COST_OF_A_RANK = 0.01
-"""Similarity that a sense must gain to be preferred to a more frequent one."""
+_SPACES = re.compile(r"\s{2,}")
+_SPACE_BEFORE_MARK = re.compile(r"\s+([?!.,;:])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,7 @@ class Blueprint:
     Attributes:
         original: The genome of the question itself.
         substitutions: For each locus (index of a token) that may change, its SUB set in order; "" deletes.
-        tidy: Whether articles are mended after a change.
+        tidy: Whether spacing and articles are mended after a change.
     """
 
     original: Genome
@@ -40,7 +47,7 @@ class Blueprint:
         return (*self.original[:locus], gene, *self.original[locus + 1 :])
 
     def text(self, genome: Genome) -> str:
-        """Return the text that a genome spells; what is not substituted stays, byte for byte."""
+        """Return the text that a genome spells."""
         if genome == self.original or not self.tidy:
             return "".join(genome)
         genes = list(genome)
@@ -48,81 +55,84 @@ class Blueprint:
         for i, after in pairwise(words):
             if genes[i].casefold() in ("a", "an") and genes[after] != self.original[after]:
                 genes[i] = match_case(article(genes[after]), genes[i])
-        return "".join(genes)
+        return _SPACE_BEFORE_MARK.sub(r"\1", _SPACES.sub(" ", "".join(genes))).strip()
 
 
 def safeguarded(
-    question: str,
-    lexicon: Lexicon,
-    *,
-    closeness: Closeness,
-    senses: int = 1,
-    most: int = 12,
-    ratio: float = 1.0,
-    hyponyms: bool = False,
+    question: str, lexicon: Lexicon, *, senses: int, most: int, closeness: Callable[[list[str]], FloatArray]
 ) -> Blueprint:
     """Plan substitutions that a person could have written.
 
     Function words, negations, numbers, quotations, names and superlatives stay; substitutes take the inflection and
     the capitals of the word they stand for; nothing is deleted, since what is deleted is often what is asked about.
-    Of an ambiguous word ("capital": money or city) the senses are followed whose substitutes change the question
-    least, frequent senses first where they differ little.
+    Of an ambiguous word ("capital": money or city) the senses are followed whose substitutes change the question least.
 
     Args:
         question: The question.
         lexicon: Where substitutes come from.
-        closeness: Similarity of texts to the question, shape (len(texts),).
         senses: Senses of a word that are followed.
-        most: Substitutes of a word that are kept.
-        ratio: Share of the words that become key words, in (0, 1].
-        hyponyms: Whether narrower words may stand for a word.
+        most: Substitutes of a word that are kept: words in use before rare ones, else in sense order.
+        closeness: Similarity of texts to the question, shape (len(texts),).
     """
     tokens = tokenise(question, lexicon)
+    words = [i for i, token in enumerate(tokens) if not token.is_kept] if is_english(tokens) else []
+    choices = {i: _by_sense(_read(tokens, i, lexicon), tokens[i].text, lexicon, most) for i in words}
     plain = Blueprint(tuple(token.text for token in tokens), {}, tidy=True)
-    if not is_english(tokens):
-        return plain
-    found = {
-        i: by_sense(reading, tokens[i].text, lexicon, most, hyponyms=hyponyms)
-        for i, reading in read(tokens, lexicon).items()
-    }
-    candidates = [i for i, by_rank in found.items() if any(sense.genes for sense in by_rank)]
-    loci = key_words(plain.original, candidates, ratio, closeness)[:_MOST_KEY_WORDS]
-    trials = {
-        (i, k): [plain.text(plain.with_gene(i, word)) for word in sense.judged_by]
-        for i in loci
-        for k, sense in enumerate(found[i])
-        if len(found[i]) > senses
-    }
-    near = iter(closeness([text for texts in trials.values() for text in texts]))
-    fitness = {key: sum(next(near) for _ in texts) / max(1, len(texts)) for key, texts in trials.items()}
+    near = iter(
+        closeness([plain.text(plain.with_gene(i, gene)) for i in words for sense in choices[i] for gene in sense])
+    )
     substitutions: dict[int, tuple[str, ...]] = {}
-    for i in loci:
-        ranks = sorted(range(len(found[i])), key=lambda k: k * _COST_OF_A_RANK - fitness.get((i, k), 0.0))
-        genes = dict.fromkeys(gene for k in ranks[:senses] for gene in found[i][k].genes)
+    for i, by_sense in choices.items():
+        fitness = [sum(next(near) for _ in genes) / len(genes) for genes in by_sense]
+        best = sorted(range(len(by_sense)), key=lambda k: -fitness[k])[:senses]
+        genes = dict.fromkeys(gene for k in best for gene in by_sense[k])
         if genes:
             substitutions[i] = tuple(genes)[:most]
     return replace(plain, substitutions=substitutions)
 
 
-def as_published(
-    question: str, lexicon: Lexicon, *, closeness: Closeness | None = None, ratio: float = 1.0
-) -> Blueprint:
-    """Plan substitutions as the paper does: every content word, all senses, bare lemmas, deletion included.
-
-    Args:
-        question: The question.
-        lexicon: Where substitutes come from.
-        closeness: Similarity of texts to the question, shape (len(texts),); None makes every content word a key word.
-        ratio: Share of the words that become key words, in (0, 1].
-    """
+def as_published(question: str, lexicon: Lexicon) -> Blueprint:
+    """Plan substitutions as the paper does: every content word, all senses, bare lemmas, deletion included."""
     tokens = tokenise(question, lexicon)
-    genome = tuple(token.text for token in tokens)
-    loci = [i for i, t in enumerate(tokens) if t.is_word and t.text.casefold() not in FUNCTION_WORDS]
-    if closeness is not None:
-        loci = key_words(genome, loci, ratio, closeness)
     substitutions: dict[int, tuple[str, ...]] = {}
-    for i in loci:
-        low = genome[i].casefold()
-        lemmas = (lemma for reading in readings(low, lexicon) for lemma in lexicon.substitutes(reading.entry))
-        substitutions[i] = (*dict.fromkeys(lemma for lemma in lemmas if lemma.casefold() != low), "")
-    return Blueprint(genome, substitutions, tidy=False)
+    for i, token in enumerate(tokens):
+        low = token.text.casefold()
+        if token.is_word and low not in FUNCTION_WORDS:
+            lemmas = (lemma for reading in readings(low, lexicon) for lemma in lexicon.substitutes(reading.entry))
+            substitutions[i] = (*dict.fromkeys(lemma for lemma in lemmas if lemma.casefold() != low), "")
+    return Blueprint(tuple(token.text for token in tokens), substitutions, tidy=False)
+
+
+def _read(tokens: Sequence[Token], i: int, lexicon: Lexicon) -> Reading:
+    """Read a word as the part of speech that its neighbour suggests, else as the most frequent one."""
+    before = next((token.text.casefold() for token in reversed(tokens[:i]) if token.is_word), "")
+    found = readings(tokens[i].text, lexicon)
+    if before == "to":
+        return next((reading for reading in found if reading.entry.pos == "v" and reading.form == "base"), found[0])
+    if before in _DETERMINERS:
+        return next((reading for reading in found if reading.entry.pos in "na"), found[0])
+    return found[0]
+
+
+def _by_sense(reading: Reading, word: str, lexicon: Lexicon, most: int) -> list[list[str]]:
+    """Return the inflected substitutes of each sense that has any, at most `most` each, words in use first."""
+    senses = []
+    for sense in reading.entry.senses[:_SENSES_TRIED]:
+        used: list[str] = []
+        rare: list[str] = []
+        for lemma in lexicon.substitutes(replace(reading.entry, senses=(sense,))):
+            spaced = lemma.replace("_", " ")
+            if not _is_plain(spaced):
+                continue
+            bent = match_case(inflect(spaced, reading.entry.pos, reading.form, lexicon, like=word), word)
+            if bent.casefold() != word.casefold():
+                in_use = any(entry.pos == reading.entry.pos and entry.count for entry in lexicon.entries(lemma))
+                (used if in_use else rare).append(bent)
+        if used or rare:
+            senses.append(list(dict.fromkeys(used + rare))[:most])
+    return senses
+
+
+def _is_plain(phrase: str) -> bool:
+    """Whether it is one or two lower-case words."""
+    return phrase.isascii() and phrase == phrase.lower() and phrase.replace(" ", "").isalpha() and phrase.count(" ") < 2

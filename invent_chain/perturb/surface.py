@@ -20,4 +20,4 @@ ENGLISH = (
 def surface(question: str, *, english: bool) -> list[str]:
     """Return the question in other frames, which leave every word of it as it is."""
     frames = (*ENGLISH, *ANY_LANGUAGE) if english else ANY_LANGUAGE
-    return [frame.format(question) for frame in (frame.replace("{}", "{0}") for frame in frames)]
+    return [frame.format(question.strip()) for frame in (frame.replace("{}", "{0}") for frame in frames)]

@@ -53,11 +53,7 @@ def test_the_papers_prompt_and_temperature() -> None:
         return "a one?\nb two?\nc three?\nd four?"
 
     perturbed = run(Paraphrase(), ask)
-    prompt = (
-        "You are a helpful assistant that paraphrases sentences.\n"
-        "Provide 3 paraphrases for this sentence: Who wrote Kalevala?"
-    )
-    assert seen == [(prompt, 0.7)]
+    assert seen == [("Provide 3 paraphrases for this sentence: Who wrote Kalevala?", 0.7)]
     assert [p.text for p in perturbed.perturbations] == ["a one?", "b two?", "c three?"]
     assert {p.operator for p in perturbed.perturbations} == {"paraphrase"}
     assert perturbed.usage.requests == 1
