@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 import anyio.to_thread
@@ -13,6 +14,9 @@ from invent_chain.perturb.gaap import GAAP
 from invent_chain.perturb.paraphrase import Paraphrase
 from invent_chain.protocols import PerturbContext, Perturber
 from invent_chain.types import Perturbation, Perturbed
+
+_MOST_ITEMS = 10_000
+"""Read from what a callable returns, so that an endless generator does not hang the scorer."""
 
 
 class ReplicationOnly:
@@ -48,32 +52,40 @@ class CallablePerturber:
                 given = await self._function(question, n)
             else:
                 given = await anyio.to_thread.run_sync(self._function, question, n)
+                if inspect.isawaitable(given):  # a lambda or an object around an async function
+                    given = await given
+            items = await anyio.to_thread.run_sync(self._listed, given)
+        except PerturbationError:
+            raise
         except Exception as error:
             raise PerturbationError(f"the perturber {self.name} raised {type(error).__name__}: {error}") from error
-        return self._checked(given, question, n)
+        return self._checked(items, question, n)
 
-    def _checked(self, given: object, question: str, n: int) -> Perturbed:
+    def _listed(self, given: object) -> list[object]:
         if isinstance(given, str | bytes) or not isinstance(given, Iterable):
             raise PerturbationError(
                 f"the perturber {self.name} returned a {type(given).__name__}; expected a list of texts"
             )
+        return list(islice(given, _MOST_ITEMS))
+
+    def _checked(self, items: list[object], question: str, n: int) -> Perturbed:
         kept: dict[str, Perturbation] = {}
-        count = 0
-        for item in given:
-            count += 1
-            sibling = item if isinstance(item, Perturbation) else Perturbation(item)
-            text: object = sibling.text
+        for item in items:
+            text = item.text if isinstance(item, Perturbation) else item
             if not isinstance(text, str):
                 kind = type(text).__name__
                 raise PerturbationError(
                     f"the perturber {self.name} returned a {kind} among its siblings; expected text"
                 )
-            if sibling.text.strip() and sibling.text.strip() != question.strip():
-                kept.setdefault(sibling.text, sibling)
+            if text.strip() and text.strip() != question.strip():
+                kept.setdefault(text.strip(), item if isinstance(item, Perturbation) else Perturbation(text))
         siblings = tuple(kept.values())[:n]
-        dropped = count - len(siblings)
-        note = f"{dropped} of {count} siblings were dropped: blank, repeated, the question itself, or more than {n}"
-        return Perturbed(siblings, (note,) if dropped else ())
+        dropped = len(items) - len(siblings)
+        note = (
+            f"{dropped} of {len(items)} siblings were dropped: blank, repeated, the question itself, or more than {n}"
+        )
+        short = f"the perturber {self.name} gave {len(siblings)} of {n} siblings"
+        return Perturbed(siblings, (*((note,) if dropped else ()), *((short,) if len(siblings) < n else ())))
 
 
 def as_perturber(what: Any) -> Perturber:

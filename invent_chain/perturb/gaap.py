@@ -18,6 +18,9 @@ from invent_chain.perturb.tokens import is_english, tokenise
 from invent_chain.protocols import FloatArray, PerturbContext, Similarity
 from invent_chain.types import Perturbation, Perturbed
 
+_MOST_AT_ONCE = 100
+"""Texts in one group of a comparison, whose matrix is square."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GAAP:
@@ -121,8 +124,10 @@ class _Closeness:
     def __call__(self, texts: Sequence[str]) -> FloatArray:
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
-            (matrix,) = self._similarity.compare([self._question, *new])
-            self._known.update(zip(new, map(float, matrix[0, 1:]), strict=True))
+            groups = [new[start : start + _MOST_AT_ONCE] for start in range(0, len(new), _MOST_AT_ONCE)]
+            matrices = self._similarity.compare(*([self._question, *group] for group in groups))
+            for group, matrix in zip(groups, matrices, strict=True):
+                self._known.update(zip(group, map(float, matrix[0, 1:]), strict=True))
         return np.array([self._known[text] for text in texts])
 
 

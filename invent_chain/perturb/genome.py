@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -24,9 +23,6 @@ _DETERMINERS = frozenset(
 _SENSES_TRIED = 5
 """Senses of a word among which the fitting ones are looked for; later ones are rare."""
 
-_SPACES = re.compile(r"\s{2,}")
-_SPACE_BEFORE_MARK = re.compile(r"\s+([?!.,;:])")
-
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
@@ -35,7 +31,7 @@ class Blueprint:
     Attributes:
         original: The genome of the question itself.
         substitutions: For each locus (index of a token) that may change, its SUB set in order; "" deletes.
-        tidy: Whether spacing and articles are mended after a change.
+        tidy: Whether articles are mended after a change.
     """
 
     original: Genome
@@ -55,7 +51,7 @@ class Blueprint:
         for i, after in pairwise(words):
             if genes[i].casefold() in ("a", "an") and genes[after] != self.original[after]:
                 genes[i] = match_case(article(genes[after]), genes[i])
-        return _SPACE_BEFORE_MARK.sub(r"\1", _SPACES.sub(" ", "".join(genes))).strip()
+        return "".join(genes)
 
 
 def safeguarded(
@@ -124,7 +120,7 @@ def _by_sense(reading: Reading, word: str, lexicon: Lexicon, most: int) -> list[
             spaced = lemma.replace("_", " ")
             if not _is_plain(spaced):
                 continue
-            bent = match_case(inflect(spaced, reading.entry.pos, reading.form, lexicon, like=word), word)
+            bent = match_case(inflect(spaced, reading.entry.pos, reading.form, lexicon), word)
             if bent.casefold() != word.casefold():
                 in_use = any(entry.pos == reading.entry.pos and entry.count for entry in lexicon.entries(lemma))
                 (used if in_use else rare).append(bent)

@@ -8,10 +8,39 @@ from typing import Literal
 
 from invent_chain.perturb.lexicon import Entry, Lexicon, Pos
 
-Form = Literal["base", "s", "ed", "ing", "er", "est"]
-"""Plural and third person are "s", past and past participle "ed", comparative and superlative "er" and "est"."""
+Form = Literal["base", "s", "ed", "en", "ing", "er", "est"]
+"""Plural and third person are "s", past "ed", past participle "en", comparative and superlative "er" and "est".
+
+Where past and participle are spelled alike ("made", "used") a word reads as "ed", and its neighbours must tell.
+"""
 
 _VOWELS = "aeiou"
+_VERBS_WITHOUT_OWN_PARTICIPLE = ("come", "become", "overcome", "run", "outrun", "overrun")
+_VERBS_THAT_STAY = frozenset(
+    {
+        *("bet", "broadcast", "burst", "cast", "cost", "cut", "forecast", "hit", "hurt"),
+        *("let", "put", "quit", "read", "rid", "set", "shed", "shut", "split"),
+        *("spread", "thrust", "upset"),
+    }
+)
+_NOUNS_THAT_STAY = frozenset(
+    {
+        *("sheep", "deer", "fish", "series", "species", "aircraft", "spacecraft", "offspring", "moose"),
+        *("swine", "cattle"),
+    }
+)
+_NOUNS_IN_MANS = ("human", "german", "roman", "shaman", "ottoman", "talisman", "caiman")
+_NOUNS_IN_OES = frozenset(
+    {
+        *("potato", "tomato", "hero", "echo", "veto", "torpedo", "embargo", "volcano", "mosquito"),
+        *("tornado", "buffalo", "domino"),
+    }
+)
+_NOUNS_IN_CHS = frozenset(
+    {
+        *("monarch", "patriarch", "matriarch", "oligarch", "stomach", "epoch", "loch", "eunuch"),
+    }
+)
 _ENDINGS: tuple[tuple[Pos, Form, str, str], ...] = (
     ("n", "s", "ies", "y"),
     ("n", "s", "men", "man"),
@@ -64,7 +93,7 @@ def readings(word: str, lexicon: Lexicon) -> list[Reading]:
     return sorted(found.values(), key=lambda reading: -reading.entry.count)
 
 
-def inflect(lemma: str, pos: Pos, form: Form, lexicon: Lexicon, *, like: str = "") -> str:
+def inflect(lemma: str, pos: Pos, form: Form, lexicon: Lexicon) -> str:
     """Return a form of a lemma.
 
     Of a phrase, the first word of a verb ("carries out") and the last word of anything else ("capital cities") bends.
@@ -74,11 +103,10 @@ def inflect(lemma: str, pos: Pos, form: Form, lexicon: Lexicon, *, like: str = "
         pos: Its part of speech.
         form: The form wanted.
         lexicon: Where irregular forms are looked up.
-        like: A word in the same form, to choose between an irregular past and its participle ("wrote", "written").
     """
     words = lemma.split(" ")
     at = 0 if pos == "v" else -1
-    words[at] = _inflect_word(words[at], pos, form, lexicon, like)
+    words[at] = _inflect_word(words[at], pos, form, lexicon)
     return " ".join(words)
 
 
@@ -95,7 +123,9 @@ def article(word: str) -> str:
     """Return "a" or "an", whichever goes before the word."""
     low = word.casefold()
     silent = low.startswith(("hour", "honest", "honour", "honor", "heir"))
-    consonant_sound = low.startswith(("uni", "use", "usu", "eu", "one", "once"))
+    consonant_sound = low.startswith(("uni", "use", "usu", "uti", "eu", "one", "once")) and not low.startswith(
+        ("unid", "unim", "unin")
+    )
     return "an" if silent or (low[:1] in _VOWELS and not consonant_sound) else "a"
 
 
@@ -103,38 +133,81 @@ def _candidates(word: str, lexicon: Lexicon) -> Iterator[tuple[str, Pos, Form]]:
     for pos in ("n", "v", "a", "r"):
         yield word, pos, "base"
         for lemma in lexicon.irregular_lemmas(word, pos):
-            yield lemma, pos, _irregular_form(word, pos)
+            yield lemma, pos, _irregular_form(word, lemma, pos, lexicon)
     for pos, form, ending, base in _ENDINGS:
         if word.endswith(ending) and len(word) > len(ending) + 1 and not word.endswith("ss"):
             yield word.removesuffix(ending) + base, pos, form
 
 
-def _irregular_form(word: str, pos: Pos) -> Form:
+def _irregular_form(word: str, lemma: str, pos: Pos, lexicon: Lexicon) -> Form:
     if pos == "n":
         return "s"
-    if pos == "v":
-        return "ing" if word.endswith("ing") else "s" if word.endswith("s") else "ed"
-    return "est" if word.endswith("st") else "er"
+    if pos != "v":
+        return "est" if word.endswith("st") else "er"
+    if word.endswith("ing"):
+        return "ing"
+    past, participle = _past(lemma, lexicon)
+    if word == participle != past:
+        return "en"
+    return "s" if word.endswith("s") and word != past else "ed"
 
 
-def _inflect_word(word: str, pos: Pos, form: Form, lexicon: Lexicon, like: str) -> str:
+def _past(lemma: str, lexicon: Lexicon) -> tuple[str, str]:
+    """Return the past and the past participle of a verb: ("wrote", "written"), ("sang", "sung"), ("made", "made")."""
+    if lemma == "be":
+        return "was", "been"
+    if lemma in _VERBS_THAT_STAY:
+        return lemma, lemma
+    if lemma == "beat":
+        return lemma, "beaten"
+    forms = [form for form in lexicon.irregular_forms(lemma, "v") if not form.endswith(("ing", "s"))]
+    regular = _with_suffix(lemma, "ed")
+    if not forms:
+        return regular, regular
+    if lemma in _VERBS_WITHOUT_OWN_PARTICIPLE:
+        return forms[0], lemma
+    participles = [
+        form for form in forms if form in (lemma + "n", lemma + "en") or form.endswith(("en", "in", "rn", "wn", "ne"))
+    ]
+    if len(forms) == 1:
+        shown = forms[0] == lemma + "n"
+        return (regular if shown else forms[0]), forms[0]
+    participles = participles or [form for form in forms if "u" in form and "i" in lemma and form[-1] != "e"]
+    pasts = [form for form in forms if form not in participles]
+    return (pasts or participles)[0], (participles or pasts)[0]
+
+
+def _inflect_word(word: str, pos: Pos, form: Form, lexicon: Lexicon) -> str:
     if form == "base" or pos == "r":
         return word
-    irregular = [other for other in lexicon.irregular_forms(word, pos) if _irregular_form(other, pos) == form]
+    if pos == "v" and form in ("ed", "en"):
+        return _past(word, lexicon)[form == "en"]
+    irregular = [
+        other for other in lexicon.irregular_forms(word, pos) if _irregular_form(other, word, pos, lexicon) == form
+    ]
     if irregular:
-        participle = like.casefold().endswith("n")
-        return next((other for other in irregular if other.endswith("n") == participle), irregular[0])
+        return irregular[0]
     if form == "s":
-        return _with_s(word)
+        is_plural = pos == "n" and any(r.form == "s" and r.entry.pos == "n" for r in readings(word, lexicon))
+        return word if is_plural else _with_s(word, pos)
     if form in ("er", "est") and len(word) > 7:
         return f"{'more' if form == 'er' else 'most'} {word}"
     return _with_suffix(word, form)
 
 
-def _with_s(word: str) -> str:
+def _with_s(word: str, pos: Pos) -> str:
     if word.endswith("y") and word[-2:-1] not in _VOWELS:
         return word[:-1] + "ies"
-    return word + ("es" if word.endswith(("s", "x", "z", "ch", "sh")) else "s")
+    if pos == "n" and (word in _NOUNS_THAT_STAY):
+        return word
+    if pos == "n" and word.endswith("man") and not word.endswith(_NOUNS_IN_MANS):
+        return word[:-2] + "en"
+    if pos == "n" and word in _NOUNS_IN_CHS:
+        return word + "s"
+    verb_in_o = pos == "v" and word.endswith("o") and word[-2:-1] not in _VOWELS
+    if verb_in_o or word in _NOUNS_IN_OES or word.endswith(("s", "x", "z", "ch", "sh")):
+        return word + "es"
+    return word + "s"
 
 
 def _with_suffix(word: str, suffix: str) -> str:

@@ -9,10 +9,13 @@ from invent_chain.errors import AskError, ConfigurationError, InputError, Pertur
 from invent_chain.protocols import Ask, PerturbContext
 from invent_chain.types import Perturbation, Perturbed, Sampling, Usage
 
-PAPER_PROMPT = "Provide {n} paraphrases for this sentence: {question}"
+PAPER_PROMPT = (
+    "You are a helpful assistant that paraphrases sentences.\nProvide {n} paraphrases for this sentence: {question}"
+)
+"""The paper's system line and prompt, in one text because a request carries one."""
 
-_NUMBERING = re.compile(r"^\s*(?:[-*•–>]+|\(?\d{1,3}[.):]|paraphrase\s*\d*\s*:)\s*", re.IGNORECASE)  # noqa: RUF001
-_QUOTES = "\"'“”‘’«»`*_ "  # noqa: RUF001
+_NUMBERING = re.compile(r"^\s*(?:[-*•–>]+|\(?\d{1,3}[.):]|paraphrase\s*\d*\s*:)(?!\d)[*_\s]*", re.IGNORECASE)  # noqa: RUF001
+_PAIRS = (('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("«", "»"), ("`", "`"), ("*", "*"), ("_", "_"))  # noqa: RUF001
 _TALK = re.compile(
     r"^(sure|certainly|of course|okay|ok|here (are|is)|below are|the following|these are|i hope|let me know)\b",
     re.IGNORECASE,
@@ -70,9 +73,19 @@ def parse_paraphrases(reply: str, question: str) -> list[str]:
     seen = {" ".join(question.casefold().split())}
     found = []
     for line in reply.splitlines():
-        text = _NUMBERING.sub("", line.strip().strip("*_ ")).strip(_QUOTES)
+        text = _NUMBERING.sub("", line.strip().strip("*_ ")).strip()
+        text = _unwrapped(text.removesuffix("**").strip() if text.count("**") == 1 else text)
         folded = " ".join(text.casefold().split())
         if len(text) > 2 and folded not in seen and not _TALK.match(text) and not text.endswith(":"):
             seen.add(folded)
             found.append(text)
     return found
+
+
+def _unwrapped(text: str) -> str:
+    """Take off quotation marks around the whole text; those inside it ('who wrote "Emma"') stay."""
+    for pair in _PAIRS:
+        left, right, inner = pair[0], pair[1], text[1:-1]
+        if len(text) > 2 and text[0] == left and text[-1] == right and left not in inner and right not in inner:
+            return _unwrapped(inner.strip())
+    return text

@@ -217,6 +217,13 @@ def test_the_sense_is_chosen_by_what_changes_the_question_least() -> None:
     assert "assets" in next(iter(money.substitutions.values()))
 
 
+def test_what_is_not_substituted_stays_byte_for_byte() -> None:
+    question = "Is it a river?\n\n  Or is it  the sea ?"
+    blueprint = safeguarded(question, Lexicon.load(), senses=1, most=12, closeness=lambda t: np.ones(len(t)))
+    locus = next(i for i, gene in enumerate(blueprint.original) if gene == "river")
+    assert blueprint.text(blueprint.with_gene(locus, "brook")) == question.replace("river", "brook")
+
+
 def test_articles_follow_the_new_word() -> None:
     blueprint = safeguarded("Is it a river?", Lexicon.load(), senses=1, most=12, closeness=lambda t: np.ones(len(t)))
     locus = next(i for i, gene in enumerate(blueprint.original) if gene == "river")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import anyio
@@ -40,6 +41,20 @@ def test_replies_are_read_with_tolerance(reply: str) -> None:
     assert parse_paraphrases(reply, QUESTION) == ["Who is the author of Kalevala?", "By whom was Kalevala written?"]
 
 
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        ('1. Who wrote "Emma"', 'Who wrote "Emma"'),
+        ("1984 was written by whom?", "1984 was written by whom?"),
+        ("-5 degrees are how many Fahrenheit?", "-5 degrees are how many Fahrenheit?"),
+        ("3.5 miles are how long?", "3.5 miles are how long?"),
+        ("> * **“Who was it?”**", "Who was it?"),
+    ],
+)
+def test_what_belongs_to_a_paraphrase_stays(reply: str, text: str) -> None:
+    assert parse_paraphrases(reply, QUESTION) == [text]
+
+
 @pytest.mark.parametrize("reply", ["", "\n\n", "Sure, here you go:", QUESTION, "1.\n2.\n"])
 def test_replies_without_a_paraphrase(reply: str) -> None:
     assert parse_paraphrases(reply, QUESTION) == []
@@ -53,7 +68,11 @@ def test_the_papers_prompt_and_temperature() -> None:
         return "a one?\nb two?\nc three?\nd four?"
 
     perturbed = run(Paraphrase(), ask)
-    assert seen == [("Provide 3 paraphrases for this sentence: Who wrote Kalevala?", 0.7)]
+    prompt = (
+        "You are a helpful assistant that paraphrases sentences.\n"
+        "Provide 3 paraphrases for this sentence: Who wrote Kalevala?"
+    )
+    assert seen == [(prompt, 0.7)]
     assert [p.text for p in perturbed.perturbations] == ["a one?", "b two?", "c three?"]
     assert {p.operator for p in perturbed.perturbations} == {"paraphrase"}
     assert perturbed.usage.requests == 1
@@ -125,6 +144,33 @@ def test_what_a_callable_gives_is_cleaned_and_that_is_said() -> None:
 def test_a_callable_that_gives_no_texts(given: Any, kind: str) -> None:
     with pytest.raises(PerturbationError, match=kind):
         run(as_perturber(lambda question, n: given))
+
+
+class Around:
+    async def __call__(self, question: str, n: int) -> list[str]:
+        return ["one?", "two?"]
+
+
+@pytest.mark.parametrize("function", [Around(), lambda question, n: later(question, n)])
+def test_what_wraps_an_async_function(function: Any) -> None:
+    assert [p.text for p in run(as_perturber(function), n=2).perturbations] == ["one?", "two?"]
+
+
+def test_a_generator_that_raises_or_never_ends() -> None:
+    def raising(question: str, n: int) -> Any:
+        yield "one?"
+        raise KeyError("nothing")
+
+    def endless(question: str, n: int) -> Any:
+        return (f"{i}?" for i in count())
+
+    with pytest.raises(PerturbationError, match="KeyError"):
+        run(as_perturber(raising))
+    assert len(run(as_perturber(endless)).perturbations) == 3
+
+
+def test_a_callable_that_gives_too_few_says_so() -> None:
+    assert "gave 1 of 3" in run(as_perturber(lambda question, n: ["one?"])).notes[0]
 
 
 def test_a_callable_that_raises() -> None:

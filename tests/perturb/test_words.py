@@ -18,29 +18,49 @@ def lexicon() -> Lexicon:
 
 
 @pytest.mark.parametrize(
-    ("lemma", "pos", "form", "like", "expected"),
+    ("lemma", "pos", "form", "expected"),
     [
-        ("city", "n", "s", "", "cities"),
-        ("day", "n", "s", "", "days"),
-        ("box", "n", "s", "", "boxes"),
-        ("child", "n", "s", "", "children"),
-        ("capital city", "n", "s", "", "capital cities"),
-        ("carry", "v", "s", "", "carries"),
-        ("carry out", "v", "s", "", "carries out"),
-        ("stop", "v", "ed", "", "stopped"),
-        ("make", "v", "ing", "", "making"),
-        ("die", "v", "ing", "", "dying"),
-        ("write", "v", "ed", "composed", "wrote"),
-        ("write", "v", "ed", "drawn", "written"),
-        ("big", "a", "est", "", "biggest"),
-        ("beautiful", "a", "er", "", "more beautiful"),
-        ("happy", "a", "er", "", "happier"),
-        ("good", "a", "est", "", "best"),
-        ("quickly", "r", "base", "", "quickly"),
+        ("city", "n", "s", "cities"),
+        ("day", "n", "s", "days"),
+        ("box", "n", "s", "boxes"),
+        ("child", "n", "s", "children"),
+        ("capital city", "n", "s", "capital cities"),
+        ("carry", "v", "s", "carries"),
+        ("carry out", "v", "s", "carries out"),
+        ("stop", "v", "ed", "stopped"),
+        ("make", "v", "ing", "making"),
+        ("die", "v", "ing", "dying"),
+        ("write", "v", "ed", "wrote"),
+        ("write", "v", "en", "written"),
+        ("big", "a", "est", "biggest"),
+        ("beautiful", "a", "er", "more beautiful"),
+        ("happy", "a", "er", "happier"),
+        ("good", "a", "est", "best"),
+        ("go", "v", "s", "goes"),
+        ("be", "v", "ed", "was"),
+        ("take", "v", "ed", "took"),
+        ("take", "v", "en", "taken"),
+        ("sing", "v", "en", "sung"),
+        ("win", "v", "en", "won"),
+        ("show", "v", "ed", "showed"),
+        ("show", "v", "en", "shown"),
+        ("come", "v", "en", "come"),
+        ("put", "v", "ed", "put"),
+        ("tear", "v", "en", "torn"),
+        ("admit", "v", "ed", "admitted"),
+        ("monarch", "n", "s", "monarchs"),
+        ("hero", "n", "s", "heroes"),
+        ("piano", "n", "s", "pianos"),
+        ("woman", "n", "s", "women"),
+        ("human", "n", "s", "humans"),
+        ("knife", "n", "s", "knives"),
+        ("species", "n", "s", "species"),
+        ("words", "n", "s", "words"),
+        ("quickly", "r", "base", "quickly"),
     ],
 )
-def test_inflect(lexicon: Lexicon, lemma: str, pos: str, form: str, like: str, expected: str) -> None:
-    assert inflect(lemma, pos, form, lexicon, like=like) == expected  # type: ignore[arg-type]
+def test_inflect(lexicon: Lexicon, lemma: str, pos: str, form: str, expected: str) -> None:
+    assert inflect(lemma, pos, form, lexicon) == expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +69,8 @@ def test_inflect(lexicon: Lexicon, lemma: str, pos: str, form: str, like: str, e
         ("rivers", "river", "n", "s"),
         ("children", "child", "n", "s"),
         ("wrote", "write", "v", "ed"),
+        ("written", "write", "v", "en"),
+        ("goes", "go", "v", "s"),
         ("flows", "flow", "v", "s"),
         ("making", "make", "v", "ing"),
         ("largest", "large", "a", "est"),
@@ -104,3 +126,9 @@ def test_it_is_loaded_at_first_use_only() -> None:
 def test_the_licence_ships_beside_the_data() -> None:
     licence = files("invent_chain.perturb").joinpath("data/WORDNET-LICENSE").read_text()
     assert "Princeton University" in licence
+
+
+def test_words_that_insult_are_left_out(lexicon: Lexicon) -> None:
+    names = {lemma for entry in lexicon.entries("jack") for lemma in lexicon.substitutes(entry)}
+    assert "diddlysquat" in names
+    assert not any("shit" in name for name in names)
