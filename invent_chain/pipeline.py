@@ -21,8 +21,9 @@ from invent_chain.embed import as_similarity
 from invent_chain.errors import ConfigurationError, EmbeddingError, InputError, InventError
 from invent_chain.loop_thread import LoopThread
 from invent_chain.perturb import as_perturber
-from invent_chain.protocols import PerturbContext
+from invent_chain.protocols import Ask, PerturbContext, Sink
 from invent_chain.sample import Sampled, as_ask, ask_once, sample
+from invent_chain.structure import agreement_by_part
 from invent_chain.types import (
     Decision,
     Fingerprint,
@@ -64,7 +65,8 @@ class InvEntropy:
     Safe to share between threads and tasks; holds no state of a question. The objects passed in are never changed.
 
     Args:
-        ask: The model: any sync or async callable `question -> answer`, or an `Ask` such as `OpenAIAsk`.
+        ask: The model: any sync or async callable `question -> answer`, or an `Ask` such as `OpenAIAsk`. None where
+            each call brings its own, as the integrations do.
         n: Perturbations, >= 1 (the paper: 9). Not used by `perturber="none"`.
         r: Replications, >= 1: answers for each question, the primary answer included (the paper: 5).
         perturber: "gaap", "paraphrase", "none" (replications only), a `Perturber`, or a callable
@@ -87,6 +89,7 @@ class InvEntropy:
         max_requests: Most requests for the siblings of one question; what is missing then degrades the report.
         deadline: Longest time for all siblings of one question in seconds; likewise.
         max_question_chars: Longest question accepted. Long questions usually hold context that must not be perturbed.
+        sinks: Where each report is logged; what a sink raises is logged and goes no further.
 
     Raises:
         ConfigurationError: A setting is out of range, or two contradict each other.
@@ -94,7 +97,7 @@ class InvEntropy:
 
     def __init__(
         self,
-        ask: Any,
+        ask: Any = None,
         *,
         n: int = 9,
         r: int = 5,
@@ -113,7 +116,9 @@ class InvEntropy:
         max_requests: int | None = None,
         deadline: float | None = None,
         max_question_chars: int = 10_000,
+        sinks: Sequence[Sink] = (),
     ) -> None:
+        self._settings = {name: value for name, value in locals().items() if name != "self"}
         for name, value, least in (
             ("n", n, 1),
             ("r", r, 1),
@@ -136,7 +141,11 @@ class InvEntropy:
         if variant not in ("paper", "released"):
             raise ConfigurationError(f"variant={variant!r}: choose 'paper' or 'released'")
 
-        self._ask = as_ask(ask)
+        self._ask = None if ask is None else as_ask(ask)
+        self._sinks = tuple(sinks)
+        for sink in self._sinks:
+            if not isinstance(sink, Sink):
+                raise ConfigurationError(f"sinks holds a {type(sink).__name__}: a sink has a method emit(report)")
         self._perturber = as_perturber(perturber)
         self._similarity = as_similarity(similarity)
         perturber_name = _name(self._perturber)
@@ -162,7 +171,7 @@ class InvEntropy:
         self._max_question_chars = max_question_chars
         self._loop = LoopThread()
         self.fingerprint = Fingerprint(
-            model=_name(self._ask),
+            model="" if self._ask is None else _name(self._ask),
             perturber=perturber_name,
             similarity=_name(self._similarity),
             n=self._n,
@@ -179,19 +188,21 @@ class InvEntropy:
         question: str,
         *,
         answer: str | None = None,
+        ask: Any = None,
         progress: Callable[[Progress], object] | None = None,
     ) -> UncertaintyReport:
         """Do what `ascore` does, from sync code; also inside a running event loop, which it then blocks.
 
         An async client is bound to the event loop that first used it: use one scorer's `score` or `ascore`, not both.
         """
-        return self._loop.run(self.ascore(question, answer=answer, progress=progress))
+        return self._loop.run(self.ascore(question, answer=answer, ask=ask, progress=progress))
 
     async def ascore(
         self,
         question: str,
         *,
         answer: str | None = None,
+        ask: Any = None,
         progress: Callable[[Progress], object] | None = None,
     ) -> UncertaintyReport:
         """Score an answer, or ask for one first.
@@ -200,6 +211,7 @@ class InvEntropy:
             question: The question alone, without instructions or context: it is what gets perturbed.
             answer: The primary answer, if the application has it; it counts as one replication of the question.
                 Without it the model is asked once, with its own settings.
+            ask: The model for this call alone, instead of the scorer's: the same model in another context, say.
             progress: Called with a `Progress` as things happen; what it raises is logged and goes no further.
 
         Returns:
@@ -207,24 +219,28 @@ class InvEntropy:
             answer is in it, unchanged.
 
         Raises:
+            ConfigurationError: Neither the scorer nor the call has a model. Raised before any request.
             InputError: The question or answer is empty, too long or no text. Raised before any request.
             AskError: No answer was given and the model gave none.
         """
         self._check(question, answer)
+        model = self._ask if ask is None else as_ask(ask)
+        if model is None:
+            raise ConfigurationError("there is no model to ask: pass one to InvEntropy(ask) or to this call (ask=...)")
         started = time.perf_counter()
         spent = Usage()
         if answer is None:
-            answer, spent = await ask_once(self._ask, question, sampling=Sampling(), timeout=self._timeout)
+            answer, spent = await ask_once(model, question, sampling=Sampling(), timeout=self._timeout)
         tell = _Teller(progress, answer)
         tell("answer")
 
         tell("perturb")
-        perturbed, problems, comparable = await self._perturb(question)
+        perturbed, problems, comparable = await self._perturb(question, model)
         again = self._r - 1 if comparable else 0  # answers that cannot be compared are not worth their price
         wanted = [(question, again), *((p.text, self._r) for p in perturbed.perturbations)]
         tell("ask", 0, sum(count for _, count in wanted))
         sampled = await sample(
-            self._ask,
+            model,
             wanted,
             sampling=self._sampling,
             progress=lambda done, total: tell("ask", done, total),
@@ -239,14 +255,48 @@ class InvEntropy:
             assessment, failure = await self._assess([text for text, _ in wanted], answers)
             problems += [failure] if failure else []
         usage = spent + perturbed.usage + sampled.usage
-        return self._report(
+        report = self._report(
             answer=answer,
             siblings=_siblings(question, perturbed.perturbations, answers, sampled, assessment),
             assessment=assessment,
             problems=problems,
             notes=(*perturbed.notes, *sampled.notes, *self._notes()),
             usage=replace(usage, seconds=time.perf_counter() - started),
+            model=_name(model),
         )
+        self._emit(report)
+        return report
+
+    def unscored(self, question: str, answer: str, reason: str, *, model: str | None = None) -> UncertaintyReport:
+        """Return the failed report of an answer that cannot be scored; nothing is asked.
+
+        For integrations, which must hand over the application's answer whatever becomes of its score.
+
+        Args:
+            question: The question, as far as it is known.
+            answer: The primary answer.
+            reason: Why it cannot be scored, in a sentence.
+            model: Name of the model; the scorer's by default.
+        """
+        report = self._report(
+            answer=answer,
+            siblings=(Sibling(question=question, answers=(answer,)),),
+            assessment=None,
+            problems=[reason],
+            notes=(),
+            usage=Usage(),
+            model=self.fingerprint.model if model is None else model,
+        )
+        self._emit(report)
+        return report
+
+    def replace(self, **changes: Any) -> InvEntropy:
+        """Return another scorer with some settings changed, such as `scorer.replace(r=2)`.
+
+        Raises:
+            ConfigurationError: A setting is out of range, or two contradict each other.
+        """
+        return InvEntropy(**{**self._settings, **changes})
 
     def close(self) -> None:
         """Stop the thread behind `score`; called on leaving `with InvEntropy(...) as scorer`."""
@@ -272,9 +322,10 @@ class InvEntropy:
                 "question alone and leave context to the prompt, or raise max_question_chars"
             )
 
-    async def _perturb(self, question: str) -> tuple[Perturbed, list[str], bool]:
+    async def _perturb(self, question: str, model: Ask) -> tuple[Perturbed, list[str], bool]:
         """Return the siblings, what went wrong, and whether texts can be compared at all."""
-        context = PerturbContext(rng=np.random.default_rng(self._seed), similarity=self._similarity, ask=self._ask)
+        bare: Ask = getattr(model, "bare", model)
+        context = PerturbContext(rng=np.random.default_rng(self._seed), similarity=self._similarity, ask=bare)
         try:
             perturbed = await self._perturber.perturb(question, self._n, context)
         except EmbeddingError as error:
@@ -313,6 +364,7 @@ class InvEntropy:
         problems: list[str],
         notes: tuple[str, ...],
         usage: Usage,
+        model: str,
     ) -> UncertaintyReport:
         measures: Mapping[str, float] = assessment.measures if assessment else {}
         score = 1.0
@@ -334,8 +386,16 @@ class InvEntropy:
             status=status,
             problems=tuple(problems),
             notes=notes,
-            fingerprint=self.fingerprint,
+            fingerprint=replace(self.fingerprint, model=model),
+            structure=agreement_by_part(answer, _others(siblings)),
         )
+
+    def _emit(self, report: UncertaintyReport) -> None:
+        for sink in self._sinks:
+            try:
+                sink.emit(report)
+            except Exception:
+                logger.warning("the sink %s raised; the report goes on", type(sink).__name__, exc_info=True)
 
     def _decide(self, score: float, status: Status, problems: list[str]) -> tuple[Decision, Status]:
         try:
@@ -392,6 +452,11 @@ def _siblings(
             strict=True,
         )
     )
+
+
+def _others(siblings: Sequence[Sibling]) -> list[str]:
+    """Return every answer but the primary one."""
+    return [*siblings[0].answers[1:], *(text for sibling in siblings[1:] for text in sibling.answers)]
 
 
 def _missing_answers(sampled: Sampled) -> list[str]:

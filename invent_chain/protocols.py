@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from invent_chain.types import Perturbed, Replies, Sampling
+from invent_chain.types import Perturbed, Replies, Sampling, UncertaintyReport
 
 FloatArray = NDArray[np.float64]
 
@@ -21,8 +21,9 @@ FloatArray = NDArray[np.float64]
 class Ask(Protocol):
     """Ask the model one question.
 
-    An implementation may carry two optional attributes: `name: str`, which goes into the fingerprint (default: the
-    class name), and `max_n: int`, the most answers it can return for one request (default 1).
+    An implementation may carry three optional attributes: `name: str`, which goes into the fingerprint (default: the
+    class name), `max_n: int`, the most answers it can return for one request (default 1), and `bare: Ask`, the same
+    model without template or context, for perturbers that ask it to paraphrase (default: itself).
     """
 
     async def ask(self, question: str, *, n: int, sampling: Sampling) -> Replies:
@@ -88,4 +89,13 @@ class Perturber(Protocol):
         Raises:
             PerturbationError: Nothing usable could be made.
         """
+        ...
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Log reports. What it raises is logged and goes no further: observation never breaks the call."""
+
+    def emit(self, report: UncertaintyReport) -> None:
+        """Log one report. Called in the thread or task that scored it, so it must not block for long."""
         ...

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+_QUOTING = frozenset({"question", "answer", "siblings", "problems", "notes"})
+
 Status = Literal["ok", "degraded", "failed"]
 Action = Literal["answer", "retrieve_more", "fallback", "abstain"]
 
@@ -183,6 +185,8 @@ class UncertaintyReport:
         problems: What is missing and why, one sentence each; empty when `status` is "ok".
         notes: What the reader should know that is no failure (perturbation fallbacks, a lexical encoder).
         fingerprint: What the score depends on; only equal fingerprints are comparable.
+        structure: For an answer that is a JSON object (structured output, tool calls): for each part by its path,
+            the share of the other answers that hold the same value there, in [0, 1]; 1 = all agree. Else empty.
     """
 
     question: str
@@ -197,15 +201,29 @@ class UncertaintyReport:
     problems: tuple[str, ...]
     notes: tuple[str, ...]
     fingerprint: Fingerprint
+    structure: Mapping[str, float] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain JSON types (dict, list, str, int, float, bool, None)."""
+    def to_dict(self, *, text: bool = True) -> dict[str, Any]:
+        """Return the report as plain JSON types (dict, list, str, int, float, bool, None).
+
+        Args:
+            text: False leaves out what may quote the application: question, answer, siblings, problems and notes.
+        """
         plain: dict[str, Any] = _report_adapter().dump_python(self, mode="json")
-        return plain
+        return plain if text else {name: value for name, value in plain.items() if name not in _QUOTING}
 
     def to_json(self, *, indent: int | None = None) -> str:
         """Return the report as a JSON object."""
         return _report_adapter().dump_json(self, indent=indent).decode()
+
+    @staticmethod
+    def from_dict(plain: Mapping[str, Any]) -> UncertaintyReport:
+        """Read a report back; `from_dict(report.to_dict()) == report`.
+
+        Raises:
+            pydantic.ValidationError: It is not a whole report; the message names the field.
+        """
+        return _report_adapter().validate_python(plain)
 
     @staticmethod
     def from_json(text: str | bytes) -> UncertaintyReport:

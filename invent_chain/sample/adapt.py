@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Any
 
 from invent_chain.errors import ConfigurationError
 from invent_chain.protocols import Ask
 from invent_chain.sample.callable import CallableAsk
+
+_ADAPTERS = "invent_chain.adapters"
+"""Entry points of integrations: functions that return an `Ask` for an object that they know, else None."""
 
 _ACCEPTED = (
     "pass a sync or async callable question -> answer, an OpenAIAsk, or an object with "
@@ -15,7 +19,7 @@ _ACCEPTED = (
 
 
 def as_ask(obj: Any) -> Ask:
-    """Adapt a model: an `Ask` as it is, a callable through `CallableAsk`.
+    """Adapt a model: an `Ask` as it is, a callable through `CallableAsk`, others through installed integrations.
 
     Raises:
         ConfigurationError: It is neither; the message says what to pass instead.
@@ -31,7 +35,9 @@ def as_ask(obj: Any) -> Ask:
         raise ConfigurationError(
             f"a bare client ({type(obj).__name__}) does not say which model to ask: pass OpenAIAsk(client, model='...')"
         )
-    hint = ""
-    if hasattr(obj, "ainvoke"):
-        hint = "; for a LangChain model: lambda question: model.invoke(question).text, or the package langchain-invent"
+    for adapter in entry_points(group=_ADAPTERS):
+        adapted = adapter.load()(obj)
+        if adapted is not None:
+            return adapted  # type: ignore[no-any-return]
+    hint = "; for a LangChain model: pip install langchain-invent" if hasattr(obj, "ainvoke") else ""
     raise ConfigurationError(f"cannot ask a {type(obj).__name__}: {_ACCEPTED}{hint}")

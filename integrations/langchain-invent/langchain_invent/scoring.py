@@ -1,0 +1,134 @@
+"""Score one answer within a run: siblings below it in the trace, the report to those who watch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.callbacks.manager import BaseRunManager
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import get_async_callback_manager_for_config, get_callback_manager_for_config
+
+from invent_chain import InvEntropy, UncertaintyReport
+from invent_chain.errors import ConfigurationError, InventError
+from invent_chain.loop_thread import LoopThread
+from invent_chain.sinks import attributes
+from langchain_invent.trace import abelow, adispatch, below, dispatch, for_siblings, publish, sibling_config
+
+logger = logging.getLogger(__name__)
+
+RUN_NAME = "invent_siblings"
+Judge = Callable[[RunnableConfig, bool], Awaitable[UncertaintyReport]]
+"""Asks siblings and scores: gets the config of a sibling, and whether models are to be used from their sync side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer to be scored, and the run that gave it.
+
+    Attributes:
+        question: The question; empty if it could not be found.
+        answer: What the model said, as text.
+        model: Name of the model.
+        config: Config of the run that gave the answer.
+        run: That run; None if it is not at hand, so that siblings hang below `config`.
+    """
+
+    question: str
+    answer: str
+    model: str
+    config: RunnableConfig
+    run: BaseRunManager | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How answers are scored, shared by every shell in this package.
+
+    Attributes:
+        scorer: Does the work.
+        text: Whether reports on messages and traces quote questions and answers.
+        feedback: Whether the score is sent to LangSmith as feedback too.
+        metadata: Further metadata of the siblings' runs.
+    """
+
+    scorer: InvEntropy
+    text: bool = False
+    feedback: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    _loop: LoopThread = field(default_factory=LoopThread, repr=False, compare=False)
+
+    def payload(self, report: UncertaintyReport) -> dict[str, Any]:
+        """Return the report as a message carries it: plain JSON types, texts only when asked."""
+        return report.to_dict(text=self.text)
+
+    def score(self, answered: Answered, judge: Judge) -> UncertaintyReport:
+        """Score from sync code. Never raises: the answer is there, and what goes wrong becomes a failed report."""
+        run = answered.run
+        manager = below(run) if run is not None else get_callback_manager_for_config(answered.config)
+        siblings = for_siblings(manager).on_chain_start(None, self._inputs(answered), name=RUN_NAME)
+        try:
+            report = self._loop.run(_awaited(judge(self._config(answered, siblings), True)))
+        except Exception as error:  # noqa: BLE001 - see above
+            siblings.on_chain_error(error)
+            report = self._unscored(answered, error)
+        except BaseException as error:  # interrupted: close the run in the trace
+            siblings.on_chain_error(error)
+            raise
+        else:
+            siblings.on_chain_end(attributes(report, text=self.text))
+        publish(report, manager.parent_run_id, manager.handlers, text=self.text, feedback=self.feedback)
+        dispatch(report, manager)
+        return report
+
+    async def ascore(self, answered: Answered, judge: Judge) -> UncertaintyReport:
+        """Do what `score` does, from async code."""
+        run = answered.run
+        manager = abelow(run) if run is not None else get_async_callback_manager_for_config(answered.config)
+        siblings = await for_siblings(manager).on_chain_start(None, self._inputs(answered), name=RUN_NAME)
+        try:
+            report = await judge(self._config(answered, siblings), False)
+        except Exception as error:  # noqa: BLE001 - see `score`
+            await siblings.on_chain_error(error)
+            report = self._unscored(answered, error)
+        except BaseException as error:  # cancelled: close the run in the trace
+            await siblings.on_chain_error(error)
+            raise
+        else:
+            await siblings.on_chain_end(attributes(report, text=self.text))
+        publish(report, manager.parent_run_id, manager.handlers, text=self.text, feedback=self.feedback)
+        await adispatch(report, manager)
+        return report
+
+    def _config(self, answered: Answered, siblings: Any) -> RunnableConfig:
+        return sibling_config(answered.config, siblings, self.metadata)
+
+    def _inputs(self, answered: Answered) -> dict[str, Any]:
+        return {"question": answered.question} if self.text else {}
+
+    def _unscored(self, answered: Answered, error: Exception) -> UncertaintyReport:
+        if not isinstance(error, InventError):
+            logger.warning("an answer could not be scored", exc_info=error)
+        reason = str(error) if isinstance(error, InventError) else f"{type(error).__name__} while scoring: see the log"
+        return self.scorer.unscored(answered.question, answered.answer, reason, model=answered.model)
+
+
+async def _awaited(pending: Awaitable[UncertaintyReport]) -> UncertaintyReport:
+    return await pending
+
+
+def scoring(
+    scorer: InvEntropy | None, *, text: bool = False, feedback: bool = False, metadata: Mapping[str, Any] | None = None
+) -> Scoring:
+    """Return how to score, with the default scorer if none is given.
+
+    Raises:
+        ConfigurationError: `scorer` is no `InvEntropy`.
+    """
+    if scorer is None:
+        scorer = InvEntropy()
+    if not isinstance(scorer, InvEntropy):
+        raise ConfigurationError(f"scorer is a {type(scorer).__name__}: pass InvEntropy(n=..., r=..., similarity=...)")
+    return Scoring(scorer, text, feedback, dict(metadata or {}))

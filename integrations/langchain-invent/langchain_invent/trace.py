@@ -1,0 +1,195 @@
+"""Where siblings hang in the trace, and how a report reaches those who watch a run."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.callbacks.manager import AsyncCallbackManager, BaseRunManager, CallbackManager
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tracers._streaming import _StreamingCallbackHandler, _V2StreamingCallbackHandler
+from langchain_core.tracers.context import register_configure_hook
+from langchain_core.tracers.langchain import LangChainTracer
+
+from invent_chain.sinks import attributes
+from invent_chain.types import UncertaintyReport
+
+logger = logging.getLogger(__name__)
+
+SIBLING_TAG = "invent:sibling"
+NOSTREAM_TAG = "nostream"
+"""LangGraph leaves runs with this tag out of `stream_mode="messages"`."""
+
+ROLE = "invent_role"
+"""Metadata key of runs below a wrapper: "primary" or "sibling". Neither is scored again."""
+
+EVENT = "invent_report"
+"""Name of the custom event that carries each report, without texts, to handlers and `astream_events`."""
+
+
+class NotForSiblings:
+    """Mixin of callback handlers that must not see the runs of siblings."""
+
+
+def role(metadata: Any) -> str | None:
+    """Return "primary" or "sibling" for a run below a wrapper, else None."""
+    return metadata.get(ROLE) if isinstance(metadata, dict) else None
+
+
+def below(run: BaseRunManager) -> CallbackManager:
+    """Return a manager for children of any run; those of models have no `get_child`."""
+    manager = CallbackManager(handlers=[], parent_run_id=run.run_id)
+    manager.set_handlers(run.inheritable_handlers)
+    manager.add_tags(run.inheritable_tags)
+    manager.add_metadata(run.inheritable_metadata)
+    return manager
+
+
+def abelow(run: BaseRunManager) -> AsyncCallbackManager:
+    """Do what `below` does, for async code."""
+    manager = AsyncCallbackManager(handlers=[], parent_run_id=run.run_id)
+    manager.set_handlers(run.inheritable_handlers)
+    manager.add_tags(run.inheritable_tags)
+    manager.add_metadata(run.inheritable_metadata)
+    return manager
+
+
+def for_primary(manager: Any, *handlers: BaseCallbackHandler) -> Any:
+    """Mark the runs of a primary answer, so that nothing below scores them again; handlers watch them."""
+    marked = manager.copy()
+    marked.add_metadata({ROLE: "primary"})
+    for handler in handlers:
+        marked.add_handler(handler)
+    return marked
+
+
+def for_siblings(manager: Any) -> Any:
+    """Return a copy for siblings: handlers that stream to the user or score answers are left out."""
+    quiet = manager.copy()
+    for handler in [*quiet.handlers, *quiet.inheritable_handlers]:
+        if isinstance(handler, (_StreamingCallbackHandler, _V2StreamingCallbackHandler, NotForSiblings)):
+            quiet.remove_handler(handler)
+    quiet.add_tags([SIBLING_TAG, NOSTREAM_TAG])
+    quiet.add_metadata({ROLE: "sibling"})
+    return quiet
+
+
+def sibling_config(config: RunnableConfig, siblings_run: Any, metadata: Mapping[str, Any]) -> RunnableConfig:
+    """Return the config of a sibling: the user's `configurable` and limits, as a child of the `invent_siblings` run."""
+    kept: RunnableConfig = {}
+    if "configurable" in config:
+        kept["configurable"] = config["configurable"]
+    if "recursion_limit" in config:
+        kept["recursion_limit"] = config["recursion_limit"]
+    return {
+        **kept,
+        "callbacks": siblings_run.get_child(),
+        "tags": [SIBLING_TAG, NOSTREAM_TAG],
+        "metadata": {ROLE: "sibling", **metadata},
+        "run_name": "invent_sibling",
+    }
+
+
+class ReportCollector(BaseCallbackHandler):
+    """Holds the reports of every scored call below it, in the order in which they were made.
+
+    It has no length on purpose: the framework takes a falsy handler for none.
+
+    Attributes:
+        reports: Report by the id of the run that was scored.
+    """
+
+    run_inline = True
+
+    def __init__(self, outer: ReportCollector | None = None) -> None:
+        self._lock = threading.Lock()
+        self._outer = outer
+        self.reports: dict[UUID, UncertaintyReport] = {}
+
+    def add(self, run_id: UUID, report: UncertaintyReport) -> None:
+        """Keep a report, also in the collector around this one."""
+        with self._lock:
+            self.reports[run_id] = report
+        if self._outer is not None:
+            self._outer.add(run_id, report)
+
+    @property
+    def last(self) -> UncertaintyReport | None:
+        """The report made last; None if there is none."""
+        with self._lock:
+            return next(reversed(self.reports.values()), None)
+
+
+_collector: ContextVar[ReportCollector | None] = ContextVar("invent_collector", default=None)
+register_configure_hook(_collector, inheritable=True)
+
+
+@contextmanager
+def get_invent_callback() -> Iterator[ReportCollector]:
+    """Collect every report from anywhere below.
+
+    Example:
+        ```python
+        with get_invent_callback() as collected:
+            chain.invoke("What is the capital of Palau?")
+        print(collected.last.score)
+        ```
+    """
+    collector = ReportCollector(_collector.get())
+    token = _collector.set(collector)
+    try:
+        yield collector
+    finally:
+        _collector.reset(token)
+
+
+def publish(
+    report: UncertaintyReport,
+    run_id: UUID | None,
+    handlers: Sequence[BaseCallbackHandler],
+    *,
+    text: bool,
+    feedback: bool,
+) -> None:
+    """Hand a report to the collectors and put its numbers on the traced run. What fails is logged, never raised."""
+    for handler in handlers:
+        try:
+            if isinstance(handler, ReportCollector) and run_id is not None:
+                handler.add(run_id, report)
+            elif isinstance(handler, LangChainTracer):
+                _annotate(handler, run_id, report, text=text, feedback=feedback)
+        except Exception:
+            logger.warning("a report could not be handed to %s", type(handler).__name__, exc_info=True)
+
+
+def _annotate(
+    tracer: LangChainTracer, run_id: UUID | None, report: UncertaintyReport, *, text: bool, feedback: bool
+) -> None:
+    run = tracer.run_map.get(str(run_id))
+    if run is None:
+        return
+    run.add_metadata(attributes(report, text=text))
+    if feedback:
+        tracer.client.create_feedback(
+            run.id,
+            key="invent_confidence" if report.confidence is not None else "invent_uncertainty",
+            score=report.confidence if report.confidence is not None else report.score,
+            trace_id=run.trace_id,
+            session_id=getattr(run, "session_id", None),
+        )
+
+
+def dispatch(report: UncertaintyReport, manager: CallbackManager) -> None:
+    """Send the custom event `EVENT` to every handler of the run above `manager`."""
+    manager.on_custom_event(EVENT, report.to_dict(text=False), run_id=manager.parent_run_id)
+
+
+async def adispatch(report: UncertaintyReport, manager: AsyncCallbackManager) -> None:
+    """Do what `dispatch` does, for async code."""
+    await manager.on_custom_event(EVENT, report.to_dict(text=False), run_id=manager.parent_run_id)
