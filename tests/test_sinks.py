@@ -259,6 +259,23 @@ def test_jsonl_processes_do_not_mix_lines(path: Path) -> None:
     assert [len(line["answer"]) for line in read(path)] == [20_000] * 120
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock there")
+def test_jsonl_waits_for_a_line_that_another_process_is_writing(path: Path) -> None:
+    import fcntl
+
+    sink = JsonlSink(path)
+    with path.open("ab", buffering=0) as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        other.write(b'{"score": ')
+        thread = threading.Thread(target=sink.emit, args=(REPORT,))
+        thread.start()
+        thread.join(0.05)
+        other.write(b"1}\n")
+        fcntl.flock(other, fcntl.LOCK_UN)
+        thread.join()
+    assert [line["score"] for line in read(path)] == [1, 0.25]
+
+
 HOLDER = """
 import fcntl, os, sys, time
 descriptor = os.open(sys.argv[1], os.O_RDWR)

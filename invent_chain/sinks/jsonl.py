@@ -88,7 +88,7 @@ class JsonlSink:
 
     @contextmanager
     def _alone(self, descriptor: int) -> Iterator[None]:
-        """Keep others from writing between the look at the last byte and the write, while that takes no longer than _PATIENCE."""
+        """Keep others from writing between the look at the last byte and the write; give up after _PATIENCE seconds."""
         if sys.platform == "win32":
             with self._threads:
                 yield
