@@ -29,7 +29,7 @@ from langchain_invent.ask import ChatModelAsk, model_name
 from langchain_invent.messages import KEY, QuestionSelector, answer_text, last_human_text, with_question
 from langchain_invent.parts import replaced
 from langchain_invent.scoring import Answered, Judge, Scoring, scoring
-from langchain_invent.trace import role
+from langchain_invent.trace import SiblingCallbacks, role
 
 _TAKEN_OVER = (
     "cache", "callbacks", "custom_get_token_ids", "disable_streaming", "metadata", "name", "output_version", "profile",
@@ -53,6 +53,8 @@ class UncertainChatModel(BaseChatModel):
             `question=after("Question:")`.
         text: Whether reports on messages and traces quote questions and answers.
         feedback: Whether the score is sent to LangSmith as feedback too.
+        sibling_callbacks: Which callback handlers see the runs of siblings: "tracers" (what traces runs and counts
+            tokens) or "all". Handlers that stream to the user never do.
 
     Raises:
         ConfigurationError: `model` is no chat model, or scores its answers already.
@@ -73,11 +75,12 @@ class UncertainChatModel(BaseChatModel):
         question: QuestionSelector = last_human_text,
         text: bool = False,
         feedback: bool = False,
+        sibling_callbacks: SiblingCallbacks = "tracers",
     ) -> None:
         given: object = model
         if not isinstance(given, BaseChatModel) or isinstance(given, UncertainChatModel):
             raise ConfigurationError(f"UncertainChatModel got a {type(model).__name__}: pass a chat model")
-        how = scoring(scorer, text=text, feedback=feedback)
+        how = scoring(scorer, text=text, feedback=feedback, sibling_callbacks=sibling_callbacks)
         taken = {name: getattr(model, name) for name in _TAKEN_OVER}
         super().__init__(inner=model, scoring=how, question=question, **taken)  # type: ignore[call-arg]
 
@@ -91,8 +94,12 @@ class UncertainChatModel(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        # The report is part of what a response cache keeps, so the scorer's settings are part of its key.
-        return {**self.inner._identifying_params, KEY: str(self.scoring.scorer.fingerprint)}
+        return dict(self.inner._identifying_params)
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        # A response cache keeps the report with the answer, so the scorer is part of its key: an answer cached for the
+        # bare model has no report.
+        return f"{self.inner._get_llm_string(stop, **kwargs)} {KEY}: {self.scoring.scorer.fingerprint}"
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         return self.inner._get_ls_params(stop=stop, **kwargs)

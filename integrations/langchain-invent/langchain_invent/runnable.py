@@ -28,7 +28,7 @@ from langchain_invent.messages import KEY, QuestionSelector, answer_text, last_h
 from langchain_invent.parts import runnables
 from langchain_invent.scoring import Answered, Judge, Scoring, scoring
 from langchain_invent.subject import Subject, subject_of
-from langchain_invent.trace import for_primary, role
+from langchain_invent.trace import SiblingCallbacks, for_primary, role
 from langchain_invent.watch import Watch
 
 Siblings = Literal["generation", "chain"]
@@ -46,6 +46,7 @@ def with_uncertainty(
     output: OutputMode = "message",
     text: bool = False,
     feedback: bool = False,
+    sibling_callbacks: SiblingCallbacks = "tracers",
 ) -> UncertaintyRunnable:
     """Wrap a chain or generation step; its output comes back unchanged, with a report of its uncertainty.
 
@@ -72,6 +73,8 @@ def with_uncertainty(
             output alone. `get_invent_callback` collects the reports in each case.
         text: Whether reports on messages and traces quote questions and answers.
         feedback: Whether the score is sent to LangSmith as feedback too.
+        sibling_callbacks: Which callback handlers see the runs of siblings: "tracers" (what traces runs and counts
+            tokens) or "all". Handlers that stream to the user never do.
 
     Raises:
         ConfigurationError: A setting is wrong, or siblings would act; the message says what to pass instead.
@@ -88,7 +91,7 @@ def with_uncertainty(
         raise ConfigurationError(f"model is a {type(model).__name__}: pass a chat model, bound or not")
     elif siblings == "chain":
         raise ConfigurationError("siblings='chain' runs the chain again, model=... does not: choose one of the two")
-    how = scoring(scorer, text=text, feedback=feedback)
+    how = scoring(scorer, text=text, feedback=feedback, sibling_callbacks=sibling_callbacks)
     return UncertaintyRunnable(
         bound=runnable,
         model=model,

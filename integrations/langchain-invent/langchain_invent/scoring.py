@@ -15,7 +15,16 @@ from invent_chain import InvEntropy, UncertaintyReport
 from invent_chain.errors import ConfigurationError, InventError
 from invent_chain.loop_thread import LoopThread
 from invent_chain.sinks import attributes
-from langchain_invent.trace import abelow, adispatch, below, dispatch, for_siblings, publish, sibling_config
+from langchain_invent.trace import (
+    SiblingCallbacks,
+    abelow,
+    adispatch,
+    below,
+    dispatch,
+    for_siblings,
+    publish,
+    sibling_config,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -51,12 +60,14 @@ class Scoring:
         scorer: Does the work.
         text: Whether reports on messages and traces quote questions and answers.
         feedback: Whether the score is sent to LangSmith as feedback too.
+        sibling_callbacks: Which callback handlers see the runs of siblings; see `trace.for_siblings`.
         metadata: Further metadata of the siblings' runs.
     """
 
     scorer: InvEntropy
     text: bool = False
     feedback: bool = False
+    sibling_callbacks: SiblingCallbacks = "tracers"
     metadata: Mapping[str, Any] = field(default_factory=dict)
     _loop: LoopThread = field(default_factory=LoopThread, repr=False, compare=False)
 
@@ -68,7 +79,9 @@ class Scoring:
         """Score from sync code. Never raises: the answer is there, and what goes wrong becomes a failed report."""
         run = answered.run
         manager = below(run) if run is not None else get_callback_manager_for_config(answered.config)
-        siblings = for_siblings(manager).on_chain_start(None, self._inputs(answered), name=RUN_NAME)
+        siblings = for_siblings(manager, self.sibling_callbacks).on_chain_start(
+            None, self._inputs(answered), name=RUN_NAME
+        )
         try:
             report = self._loop.run(_awaited(judge(self._config(answered, siblings), True)))
         except Exception as error:  # noqa: BLE001 - see above
@@ -87,7 +100,9 @@ class Scoring:
         """Do what `score` does, from async code."""
         run = answered.run
         manager = abelow(run) if run is not None else get_async_callback_manager_for_config(answered.config)
-        siblings = await for_siblings(manager).on_chain_start(None, self._inputs(answered), name=RUN_NAME)
+        siblings = await for_siblings(manager, self.sibling_callbacks).on_chain_start(
+            None, self._inputs(answered), name=RUN_NAME
+        )
         try:
             report = await judge(self._config(answered, siblings), False)
         except Exception as error:  # noqa: BLE001 - see `score`
@@ -120,15 +135,22 @@ async def _awaited(pending: Awaitable[UncertaintyReport]) -> UncertaintyReport:
 
 
 def scoring(
-    scorer: InvEntropy | None, *, text: bool = False, feedback: bool = False, metadata: Mapping[str, Any] | None = None
+    scorer: InvEntropy | None,
+    *,
+    text: bool = False,
+    feedback: bool = False,
+    sibling_callbacks: SiblingCallbacks = "tracers",
+    metadata: Mapping[str, Any] | None = None,
 ) -> Scoring:
     """Return how to score, with the default scorer if none is given.
 
     Raises:
-        ConfigurationError: `scorer` is no `InvEntropy`.
+        ConfigurationError: `scorer` is no `InvEntropy`, or `sibling_callbacks` is unknown.
     """
     if scorer is None:
         scorer = InvEntropy()
     if not isinstance(scorer, InvEntropy):
         raise ConfigurationError(f"scorer is a {type(scorer).__name__}: pass InvEntropy(n=..., r=..., similarity=...)")
-    return Scoring(scorer, text, feedback, dict(metadata or {}))
+    if sibling_callbacks not in ("tracers", "all"):
+        raise ConfigurationError(f"sibling_callbacks={sibling_callbacks!r}: choose 'tracers' or 'all'")
+    return Scoring(scorer, text, feedback, sibling_callbacks, dict(metadata or {}))

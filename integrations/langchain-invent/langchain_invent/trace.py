@@ -7,14 +7,15 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
-from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
 from langchain_core.callbacks.manager import AsyncCallbackManager, BaseRunManager, CallbackManager
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tracers._streaming import _StreamingCallbackHandler, _V2StreamingCallbackHandler
 from langchain_core.tracers.context import register_configure_hook
+from langchain_core.tracers.core import _TracerCore
 from langchain_core.tracers.langchain import LangChainTracer
 
 from invent_chain.sinks import attributes
@@ -31,6 +32,9 @@ ROLE = "invent_role"
 
 EVENT = "invent_report"
 """Name of the custom event that carries each report, without texts, to handlers and `astream_events`."""
+
+
+SiblingCallbacks = Literal["tracers", "all"]
 
 
 class NotForSiblings:
@@ -69,11 +73,18 @@ def for_primary(manager: Any, *handlers: BaseCallbackHandler) -> Any:
     return marked
 
 
-def for_siblings(manager: Any) -> Any:
-    """Return a copy for siblings: handlers that stream to the user or score answers are left out."""
+def for_siblings(manager: Any, callbacks: SiblingCallbacks = "tracers") -> Any:
+    """Return a copy for siblings, without the handlers that must not see them.
+
+    Handlers that stream to the user or score answers never see siblings. Of the others, "tracers" keeps what traces
+    runs and counts tokens, so that a handler of the application sees the calls that the application makes; "all" keeps
+    every one.
+    """
     quiet = manager.copy()
     for handler in [*quiet.handlers, *quiet.inheritable_handlers]:
-        if isinstance(handler, (_StreamingCallbackHandler, _V2StreamingCallbackHandler, NotForSiblings)):
+        streams = isinstance(handler, (_StreamingCallbackHandler, _V2StreamingCallbackHandler, NotForSiblings))
+        traces = isinstance(handler, (_TracerCore, UsageMetadataCallbackHandler))
+        if streams or (callbacks == "tracers" and not traces):
             quiet.remove_handler(handler)
     quiet.add_tags([SIBLING_TAG, NOSTREAM_TAG])
     quiet.add_metadata({ROLE: "sibling"})
