@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio.to_thread
 from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_async_callback_manager_for_config, get_callback_manager_for_config
@@ -23,6 +24,7 @@ from langchain_invent.trace import (
     dispatch,
     for_siblings,
     publish,
+    send_feedback,
     sibling_config,
 )
 
@@ -92,7 +94,9 @@ class Scoring:
             raise
         else:
             siblings.on_chain_end(attributes(report, text=self.text))
-        publish(report, manager.parent_run_id, manager.handlers, text=self.text, feedback=self.feedback)
+        publish(report, manager.parent_run_id, manager.handlers, text=self.text)
+        if self.feedback:
+            send_feedback(report, manager.parent_run_id, manager.handlers)
         dispatch(report, manager)
         return report
 
@@ -113,7 +117,9 @@ class Scoring:
             raise
         else:
             await siblings.on_chain_end(attributes(report, text=self.text))
-        publish(report, manager.parent_run_id, manager.handlers, text=self.text, feedback=self.feedback)
+        publish(report, manager.parent_run_id, manager.handlers, text=self.text)
+        if self.feedback:
+            await anyio.to_thread.run_sync(send_feedback, report, manager.parent_run_id, manager.handlers)
         await adispatch(report, manager)
         return report
 

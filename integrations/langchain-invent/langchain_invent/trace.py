@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, Literal
 from uuid import UUID
 
@@ -17,6 +18,8 @@ from langchain_core.tracers._streaming import _StreamingCallbackHandler, _V2Stre
 from langchain_core.tracers.context import register_configure_hook
 from langchain_core.tracers.core import _TracerCore
 from langchain_core.tracers.langchain import LangChainTracer
+from langsmith import Client
+from langsmith.schemas import TracerSession
 
 from invent_chain.sinks import attributes
 from invent_chain.types import UncertaintyReport
@@ -161,39 +164,40 @@ def get_invent_callback() -> Iterator[ReportCollector]:
 
 
 def publish(
-    report: UncertaintyReport,
-    run_id: UUID | None,
-    handlers: Sequence[BaseCallbackHandler],
-    *,
-    text: bool,
-    feedback: bool,
+    report: UncertaintyReport, run_id: UUID | None, handlers: Sequence[BaseCallbackHandler], *, text: bool
 ) -> None:
     """Hand a report to the collectors and put its numbers on the traced run. What fails is logged, never raised."""
     for handler in handlers:
         try:
             if isinstance(handler, ReportCollector) and run_id is not None:
                 handler.add(run_id, report)
-            elif isinstance(handler, LangChainTracer):
-                _annotate(handler, run_id, report, text=text, feedback=feedback)
+            elif isinstance(handler, LangChainTracer) and str(run_id) in handler.run_map:
+                handler.run_map[str(run_id)].add_metadata(attributes(report, text=text))
         except Exception:
             logger.warning("a report could not be handed to %s", type(handler).__name__, exc_info=True)
 
 
-def _annotate(
-    tracer: LangChainTracer, run_id: UUID | None, report: UncertaintyReport, *, text: bool, feedback: bool
-) -> None:
-    run = tracer.run_map.get(str(run_id))
-    if run is None:
-        return
-    run.add_metadata(attributes(report, text=text))
-    if feedback:
-        tracer.client.create_feedback(
-            run.id,
-            key="invent_confidence" if report.confidence is not None else "invent_uncertainty",
-            score=report.confidence if report.confidence is not None else report.score,
-            trace_id=run.trace_id,
-            session_id=getattr(run, "session_id", None),
-        )
+def send_feedback(report: UncertaintyReport, run_id: UUID | None, handlers: Sequence[BaseCallbackHandler]) -> None:
+    """Send the score to LangSmith as feedback on the traced run; the first time for a project it asks for its id.
+
+    The key is "invent_confidence" (higher = more certain) with a calibration, else "invent_uncertainty".
+    """
+    key, score = ("invent_uncertainty", report.score)
+    if report.confidence is not None:
+        key, score = ("invent_confidence", report.confidence)
+    for handler in handlers:
+        if isinstance(handler, LangChainTracer) and (run := handler.run_map.get(str(run_id))) is not None:
+            try:
+                project = _project_id(handler.client, run.session_name)
+                handler.client.create_feedback(run.id, key=key, score=score, trace_id=run.trace_id, session_id=project)
+            except Exception:
+                logger.warning("feedback could not be sent to LangSmith", exc_info=True)
+
+
+@cache
+def _project_id(client: Client, name: str) -> UUID:
+    project: TracerSession = client.read_project(project_name=name)
+    return project.id
 
 
 def dispatch(report: UncertaintyReport, manager: CallbackManager) -> None:
