@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Literal, cast
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Literal
 
-import anyio
-from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.callbacks.manager import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
-from langchain_core.globals import get_llm_cache
-from langchain_core.language_models import BaseChatModel, BaseLanguageModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
-from langchain_core.runnables.config import patch_config
 from langchain_core.runnables.history import RunnableWithMessageHistory
 from langchain_core.runnables.utils import AddableDict, ConfigurableFieldSpec
 from langchain_core.tools import BaseTool
 from pydantic import ConfigDict
 
 from invent_chain import InvEntropy, UncertaintyReport
-from invent_chain.errors import ConfigurationError, InputError
-from invent_chain.types import Status
-from langchain_invent.ask import ChatModelAsk, RunnableAsk, model_name, unbound
-from langchain_invent.messages import KEY, QuestionSelector, answer_text, last_human_text, with_question
+from invent_chain.errors import ConfigurationError
+from langchain_invent.ask import unbound
+from langchain_invent.call import Call, Plan, Siblings
+from langchain_invent.messages import KEY, QuestionSelector, last_human_text
 from langchain_invent.parts import runnables
-from langchain_invent.scoring import Answered, Judge, Scoring, scoring
-from langchain_invent.subject import Subject, subject_of
-from langchain_invent.trace import SiblingCallbacks, for_primary, role
-from langchain_invent.watch import Watch
+from langchain_invent.scoring import scoring
+from langchain_invent.trace import SiblingCallbacks
 
-Siblings = Literal["generation", "chain"]
 OutputMode = Literal["message", "pair", "collector"]
 
 
@@ -94,12 +85,14 @@ def with_uncertainty(
     how = scoring(scorer, text=text, feedback=feedback, sibling_callbacks=sibling_callbacks)
     return UncertaintyRunnable(
         bound=runnable,
-        model=model,
-        scoring=how,
-        split=halves(how.scorer) if siblings == "chain" else (),
-        input_key=input_key,
-        question=question,
-        siblings=siblings,
+        plan=Plan(
+            scoring=how,
+            model=model,
+            input_key=input_key,
+            question=question,
+            siblings=siblings,
+            split=halves(how.scorer) if siblings == "chain" else (),
+        ),
         output=output,
     )
 
@@ -133,7 +126,7 @@ def _check_harmless(runnable: Runnable[Any, Any]) -> None:
 
 
 class UncertaintyRunnable(RunnableSerializable[Any, Any]):
-    """A runnable that scores the answers of another one; made by `with_uncertainty`, which says what the fields mean.
+    """A runnable that scores the answers of another one; made by `with_uncertainty`.
 
     `invoke`, `batch`, `stream`, their async twins, `astream_events`, `with_fallbacks`, `with_retry`, `bind`,
     `with_config` and `|` work as on the wrapped runnable, and its `configurable` fields go through. In a stream the
@@ -143,12 +136,7 @@ class UncertaintyRunnable(RunnableSerializable[Any, Any]):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     bound: Runnable[Any, Any]
-    model: Runnable[Any, Any] | None
-    scoring: Scoring
-    split: tuple[InvEntropy, ...]
-    input_key: str
-    question: Callable[[Sequence[BaseMessage]], str]
-    siblings: Siblings
+    plan: Plan
     output: OutputMode
 
     def unscored(self) -> Runnable[Any, Any]:
@@ -219,14 +207,14 @@ class UncertaintyRunnable(RunnableSerializable[Any, Any]):
     def _invoke(
         self, given: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig, **kwargs: Any
     ) -> Any:
-        call = _Call(self, given, run_manager, config, kwargs)
+        call = Call(self.bound, self.plan, given, run_manager, config, kwargs)
         output = self.bound.invoke(given, call.primary_config(), **kwargs)
         return output if call.nested else self._joined(output, call.score(output))
 
     async def _ainvoke(
         self, given: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig, **kwargs: Any
     ) -> Any:
-        call = _Call(self, given, run_manager, config, kwargs)
+        call = Call(self.bound, self.plan, given, run_manager, config, kwargs)
         output = await self.bound.ainvoke(given, call.primary_config(), **kwargs)
         return output if call.nested else self._joined(output, await call.ascore(output))
 
@@ -236,7 +224,7 @@ class UncertaintyRunnable(RunnableSerializable[Any, Any]):
         given = _Sum()
         for part in inputs:
             given.add(part)
-        call = _Call(self, given.value, run_manager, config, kwargs)
+        call = Call(self.bound, self.plan, given.value, run_manager, config, kwargs)
         output = _Sum()
         for chunk in self.bound.stream(given.value, call.primary_config(), **kwargs):
             output.add(chunk)
@@ -254,7 +242,7 @@ class UncertaintyRunnable(RunnableSerializable[Any, Any]):
         given = _Sum()
         async for part in inputs:
             given.add(part)
-        call = _Call(self, given.value, run_manager, config, kwargs)
+        call = Call(self.bound, self.plan, given.value, run_manager, config, kwargs)
         output = _Sum()
         async for chunk in self.bound.astream(given.value, call.primary_config(), **kwargs):
             output.add(chunk)
@@ -267,11 +255,11 @@ class UncertaintyRunnable(RunnableSerializable[Any, Any]):
         if self.output == "pair":
             return {"output": output, "report": report}
         if self.output == "message" and isinstance(output, AIMessage):
-            metadata = {**output.response_metadata, KEY: self.scoring.payload(report)}
+            metadata = {**output.response_metadata, KEY: self.plan.scoring.payload(report)}
             return output.model_copy(update={"response_metadata": metadata})
         return output
 
-    def _chunk(self, chunk: Any, call: _Call) -> Any:
+    def _chunk(self, chunk: Any, call: Call) -> Any:
         return AddableDict(output=chunk) if self.output == "pair" and not call.nested else chunk
 
     def _last_chunks(self, output: Any, report: UncertaintyReport) -> Iterator[Any]:
@@ -282,158 +270,9 @@ class UncertaintyRunnable(RunnableSerializable[Any, Any]):
             yield AIMessageChunk(
                 content=empty,
                 id=output.id,
-                response_metadata={KEY: self.scoring.payload(report)},
+                response_metadata={KEY: self.plan.scoring.payload(report)},
                 chunk_position="last",
             )
-
-
-class _Call:
-    """One call of an `UncertaintyRunnable`: what is asked, what was seen below, how siblings are asked."""
-
-    def __init__(
-        self,
-        shell: UncertaintyRunnable,
-        given: Any,
-        run: CallbackManagerForChainRun | AsyncCallbackManagerForChainRun,
-        config: RunnableConfig,
-        settings: Mapping[str, Any],
-    ) -> None:
-        self.nested = role(run.metadata) is not None
-        self._shell, self._run, self._config, self._settings = shell, run, config, settings
-        self._watch = Watch()
-        self._subject: Subject | None = None
-        try:
-            self._subject = subject_of(given, shell.input_key, shell.question)
-        except InputError:
-            if shell.model is None:  # else the question may yet be found in the prompt
-                raise
-
-    def primary_config(self) -> RunnableConfig:
-        manager = self._run.get_child()
-        return patch_config(self._config, callbacks=manager if self.nested else for_primary(manager, self._watch))
-
-    def score(self, output: Any) -> UncertaintyReport:
-        answered, judge = self._plan(output)
-        return self._shell.scoring.score(answered, judge)
-
-    async def ascore(self, output: Any) -> UncertaintyReport:
-        answered, judge = self._plan(output)
-        return await self._shell.scoring.ascore(answered, judge)
-
-    def _plan(self, output: Any) -> tuple[Answered, Judge]:
-        if self._shell.model is not None:
-            return self._replay(self._shell.model, output)
-        return self._rerun(cast("Subject", self._subject), answer_text(output))
-
-    def _rerun(self, subject: Subject, answer: str) -> tuple[Answered, Judge]:
-        """Ask siblings of the whole runnable."""
-        shell = self._shell
-        models = [part for part in runnables(shell.bound) if isinstance(part, BaseLanguageModel)]
-        chat_model = next((model for model in reversed(models) if isinstance(model, BaseChatModel)), None)
-        name = model_name(models[-1]) if models else shell.bound.get_name()
-
-        async def ascore(scorer: InvEntropy, config: RunnableConfig, sync: bool, recalled: bool) -> UncertaintyReport:
-            again = Watch()
-            cast("BaseCallbackManager", config["callbacks"]).add_handler(again)
-            ask = RunnableAsk(
-                shell.bound,
-                make_input=subject.make_input,
-                config=config,
-                settings=self._settings,
-                recalled=self._watch.documents if recalled else None,
-                model=chat_model,
-                name=name,
-                sync=sync,
-            )
-            report = await scorer.ascore(subject.question, answer=answer, ask=ask)
-            hidden = again.retrievals if recalled else 0
-            return _with_remarks(report, models, scorer.fingerprint.temperature, hidden)
-
-        async def judge(config: RunnableConfig, sync: bool) -> UncertaintyReport:
-            if shell.siblings == "generation":
-                return await ascore(shell.scoring.scorer, config, sync, recalled=True)
-            whole, kept = shell.split
-            reports: dict[bool, UncertaintyReport] = {}
-
-            async def keep(scorer: InvEntropy, recalled: bool) -> None:
-                reports[recalled] = await ascore(scorer, config, sync, recalled)
-
-            async with anyio.create_task_group() as group:
-                group.start_soon(keep, whole, False)
-                group.start_soon(keep, kept, True)
-            return _split(reports[False], reports[True])
-
-        return Answered(subject.question, answer, name, self._config, self._run), judge
-
-    def _replay(self, model: Runnable[Any, Any], output: Any) -> tuple[Answered, Judge]:
-        """Ask siblings of a model, with the prompt that the runnable's last model call saw."""
-        chat_model, bound = unbound(model)
-        seen = self._watch.last
-        known = self._subject.question if self._subject else ""
-        answer = seen.answer if seen else answer_text(output)
-
-        async def judge(config: RunnableConfig, sync: bool) -> UncertaintyReport:
-            if seen is None:
-                raise InputError("no chat model call was seen below the wrapped runnable: leave out model=")
-            question = known if known and _stands_in(known, seen.messages) else self._shell.question(seen.messages)
-            with_question(seen.messages, question, question)
-            ask = ChatModelAsk(
-                cast("BaseChatModel", chat_model),
-                messages=lambda sibling: with_question(seen.messages, question, sibling),
-                config=config,
-                settings=bound,
-                sync=sync,
-            )
-            return await self._shell.scoring.scorer.ascore(question, answer=answer, ask=ask)
-
-        return Answered(known, answer, model_name(chat_model), self._config, self._run), judge
-
-
-def _stands_in(question: str, messages: Sequence[BaseMessage]) -> bool:
-    try:
-        with_question(messages, question, question)
-    except InputError:
-        return False
-    return True
-
-
-def _with_remarks(
-    report: UncertaintyReport, models: Sequence[Any], temperature: float | None, hidden: int
-) -> UncertaintyReport:
-    """Say what siblings could not be given: settings that are out of reach, retrievals that happened again."""
-    notes, problems = list(report.notes), list(report.problems)
-    if not models:
-        notes.append("no model is visible in the runnable: siblings ran with its own temperature; pass model=...")
-        if get_llm_cache() is not None:
-            problems.append(
-                "a global response cache is set and the model is hidden in a function, so that siblings may be copies "
-                "out of the cache: pass model=..."
-            )
-    elif temperature is not None and not any("temperature" in type(model).model_fields for model in models):
-        notes.append(f"{model_name(models[-1])} has no setting temperature: siblings ran with its own")
-    if hidden:
-        notes.append(
-            f"{hidden} retrievals ran again for siblings, since the retriever is hidden in a function: "
-            "wrap the generation step alone"
-        )
-    status: Status = "degraded" if report.status == "ok" and problems else report.status
-    return replace(report, notes=tuple(notes), problems=tuple(problems), status=status)
-
-
-def _split(whole: UncertaintyReport, kept: UncertaintyReport) -> UncertaintyReport:
-    """Join the report over new retrievals with the one over the same documents."""
-    joined = replace(
-        whole, usage=replace(whole.usage + kept.usage, seconds=max(whole.usage.seconds, kept.usage.seconds))
-    )
-    if "failed" in (whole.status, kept.status):
-        problem = "retrieval and generation could not be told apart: one of the two halves was not scored"
-        status: Status = "failed" if whole.status == "failed" else "degraded"
-        return replace(joined, status=status, problems=(*whole.problems, *kept.problems, problem))
-    parts = {"generation": kept.score, "retrieval": max(0.0, whole.score - kept.score)}
-    status = "ok" if whole.status == kept.status == "ok" else "degraded"
-    return replace(
-        joined, measures={**whole.measures, **parts}, status=status, problems=(*whole.problems, *kept.problems)
-    )
 
 
 class _Sum:

@@ -25,7 +25,7 @@ class Prompted:
     answer: str
 
 
-@dataclass
+@dataclass(eq=False)  # frameworks keep handlers in sets
 class Watch(BaseCallbackHandler):
     """A handler that remembers; it changes nothing.
 
