@@ -23,12 +23,17 @@ def test_example(script: Path) -> None:
     assert "uncertainty" in done.stdout
 
 
-def test_the_readme_imports_what_exists() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+@pytest.mark.parametrize("readme", ["README.md", "integrations/langchain-invent/README.md"])
+def test_the_readme_imports_what_exists(readme: str) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / readme).read_text(), flags=re.DOTALL)
     assert blocks
     for block in blocks:
-        tree = compile(block, "README.md", "exec", flags=ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        tree = compile(block, readme, "exec", flags=ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("invent_chain"):
+            if (
+                isinstance(node, ast.ImportFrom)
+                and node.module
+                and node.module.startswith(("invent_chain", "langchain_invent"))
+            ):
                 for alias in node.names:
                     assert hasattr(import_module(node.module), alias.name)
