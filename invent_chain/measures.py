@@ -105,7 +105,8 @@ def support(agreements: FloatArray, closeness: FloatArray, compared: NDArray[np.
     """
     weight = np.where(compared, closeness, 0.0)
     total = weight.sum()
-    return float(weight @ agreements / total) if total > 0 else 0.0
+    # Rounding can leave a mean of ones a hair above 1.
+    return min(float(weight @ agreements / total), 1.0) if total > 0 else 0.0
 
 
 def _diagonal_entropy(conditional: FloatArray) -> FloatArray:

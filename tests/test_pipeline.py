@@ -57,6 +57,13 @@ def test_a_steady_model_is_certain_and_a_scattered_one_is_not() -> None:
     assert certain.confidence is None
 
 
+@pytest.mark.parametrize("question", [QUESTION, "What is the capital of France?", "Who wrote Kalevala?"])
+def test_equal_answers_are_not_more_certain_than_certain(question: str) -> None:
+    report = InvEntropy(steady, n=9, r=5).score(question)
+    assert report.score == 0.0
+    assert report.measures["support"] == 1.0
+
+
 def test_the_given_answer_counts_as_a_replication_and_is_returned_as_it_is() -> None:
     ask = Scattered()
     given = "  Koror\n"
