@@ -1,4 +1,4 @@
-"""Parts that the LangChain examples share: documents about an island that does not exist, a retriever, the bundled model."""
+"""Parts that the LangChain examples share: documents about an island that does not exist, and the bundled model."""
 
 from __future__ import annotations
 
