@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from fakes import Scripted, scripted
+from langchain.agents import create_agent
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler, get_usage_metadata_callback
 from langchain_core.documents import Document
@@ -227,6 +229,34 @@ def test_model_replays_the_prompt_of_a_hidden_chain(scorer: InvEntropy) -> None:
     assert all("Use the context" in call["messages"][0].text for call in model.record.calls)
 
 
+def test_an_agent_is_scored_by_its_last_prompt(scorer: InvEntropy) -> None:
+    acted: list[str] = []
+
+    @tool
+    def look_up(place: str) -> str:
+        """Look a place up."""
+        acted.append(place)
+        return "Its capital is Paris."
+
+    def says(messages: Any, _number: int) -> Any:
+        if messages[-1].type == "tool":
+            return "Paris"
+        return AIMessage("", tool_calls=[{"name": "look_up", "args": {"place": "France"}, "id": "1"}])
+
+    model = scripted(says)
+    agent = create_agent(model, [look_up], system_prompt="Be brief.")
+    with pytest.raises(ConfigurationError, match="whose state siblings would change"):
+        with_uncertainty(agent, scorer=scorer)
+    scored = with_uncertainty(agent, model=model, scorer=scorer, input_key="messages", output="pair")
+    pair = scored.invoke({"messages": [HumanMessage(QUESTION)]})
+    assert pair["output"]["messages"][-1].text == pair["report"].answer == "Paris"
+    assert (pair["report"].status, pair["report"].score) == ("ok", 0.0)
+    assert acted == ["France"]
+    siblings = [call["messages"] for call in model.record.calls[2:]]
+    assert all((m[0].text, m[-1].text) == ("Be brief.", "Its capital is Paris.") for m in siblings)
+    assert len({m[1].text for m in siblings}) == 4
+
+
 def test_messages_as_input(scorer: InvEntropy) -> None:
     model = scripted()
     history = [SystemMessage("Be brief."), HumanMessage("Hello"), AIMessage("Hi"), HumanMessage(QUESTION)]
@@ -432,6 +462,11 @@ def test_fifty_overlapping_calls_leave_the_model_as_it_was(
     bare = [chain.invoke(given).content for given in inputs]
     assert [message.content for message in asyncio.run(overlapping())] == bare
     assert [message.content for message in scored.batch(inputs)] == bare
+    tokens = [[chunk.content for chunk in chain.stream(given)] for given in inputs]
+    with ThreadPoolExecutor(10) as pool:
+        streams = list(pool.map(lambda given: [chunk.content for chunk in scored.stream(given)], inputs))
+    assert [chunks[: len(whole)] for chunks, whole in zip(streams, tokens, strict=True)] == tokens
+    assert all(chunks[len(whole) :] == [""] for chunks, whole in zip(streams, tokens, strict=True))
     assert model.model_dump(exclude={"record", "script"}) == before
     assert (model.callbacks, model.cache) == (None, None)
     assert capsys.readouterr() == ("", "")

@@ -1,31 +1,21 @@
 """invent-chain for LangChain: uncertainty of answers as metadata, and routes that act on it.
 
-What needs LangGraph or `langchain` is imported on first use, so that the rest works without them.
+What needs an extra is a module of its own: `langchain_invent.middleware` (agents), `langchain_invent.graph`
+(LangGraph).
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from langchain_invent.ask import ChatModelAsk, RunnableAsk
+from langchain_invent.callback import UncertaintyCallbackHandler
 from langchain_invent.chat_model import UncertainChatModel
 from langchain_invent.messages import after, uncertainty_of
 from langchain_invent.runnable import UncertaintyRunnable, with_uncertainty
 from langchain_invent.trace import get_invent_callback
 
-if TYPE_CHECKING:
-    from langchain_invent.middleware import InvEntropyMiddleware, UncertainAnswerError
-
-_LAZY = {
-    "InvEntropyMiddleware": "middleware",
-    "UncertainAnswerError": "middleware",
-}
-
 __all__ = [
     "ChatModelAsk",
-    "InvEntropyMiddleware",
     "RunnableAsk",
-    "UncertainAnswerError",
     "UncertainChatModel",
+    "UncertaintyCallbackHandler",
     "UncertaintyRunnable",
     "after",
     "get_invent_callback",
@@ -33,9 +23,3 @@ __all__ = [
     "with_uncertainty",
 ]
 __version__ = "0.1.0"
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

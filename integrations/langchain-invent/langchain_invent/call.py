@@ -11,7 +11,6 @@ from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.callbacks.manager import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
 from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import BaseChatModel, BaseLanguageModel
-from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import patch_config
 
@@ -19,7 +18,7 @@ from invent_chain import InvEntropy, UncertaintyReport
 from invent_chain.errors import InputError
 from invent_chain.types import Status
 from langchain_invent.ask import ChatModelAsk, RunnableAsk, model_name, unbound
-from langchain_invent.messages import QuestionSelector, answer_text, with_question
+from langchain_invent.messages import QuestionSelector, answer_text, stands_in, with_question
 from langchain_invent.parts import runnables
 from langchain_invent.scoring import Answered, Judge, Scoring
 from langchain_invent.subject import Subject, subject_of
@@ -144,7 +143,7 @@ class Call:
         async def judge(config: RunnableConfig, sync: bool) -> UncertaintyReport:
             if seen is None:
                 raise InputError("no chat model call was seen below the wrapped runnable: leave out model=")
-            question = known if known and _stands_in(known, seen.messages) else self._plan.question(seen.messages)
+            question = known if known and stands_in(known, seen.messages) else self._plan.question(seen.messages)
             with_question(seen.messages, question, question)
             ask = ChatModelAsk(
                 cast("BaseChatModel", chat_model),
@@ -156,14 +155,6 @@ class Call:
             return await self._plan.scoring.scorer.ascore(question, answer=answer, ask=ask)
 
         return Answered(known, answer, model_name(chat_model), self._config, self._run), judge
-
-
-def _stands_in(question: str, messages: Sequence[BaseMessage]) -> bool:
-    try:
-        with_question(messages, question, question)
-    except InputError:
-        return False
-    return True
 
 
 def _with_remarks(

@@ -65,6 +65,15 @@ def with_question(messages: Sequence[BaseMessage], question: str, sibling: str) 
     )
 
 
+def stands_in(question: str, messages: Sequence[BaseMessage]) -> bool:
+    """Whether the question stands word for word in a human message."""
+    try:
+        with_question(messages, question, question)
+    except InputError:
+        return False
+    return True
+
+
 def _replaced(content: Any, question: str, sibling: str) -> Any:
     """Return content with the last occurrence replaced, or None if there is none; content is text or blocks."""
     if isinstance(content, str):

@@ -26,6 +26,7 @@ from langchain_invent.trace import (
     publish,
     send_feedback,
     sibling_config,
+    traced_runs,
 )
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class Scoring:
             report = self._loop.run(_awaited(judge(self._config(answered, siblings), True)))
         except Exception as error:  # noqa: BLE001 - see above
             siblings.on_chain_error(error)
-            report = self._unscored(answered, error)
+            report = self.unscored(answered, error)
         except BaseException as error:  # interrupted: close the run in the trace
             siblings.on_chain_error(error)
             raise
@@ -96,7 +97,7 @@ class Scoring:
             siblings.on_chain_end(attributes(report, text=self.text))
         publish(report, manager.parent_run_id, manager.handlers, text=self.text)
         if self.feedback:
-            send_feedback(report, manager.parent_run_id, manager.handlers)
+            send_feedback(report, traced_runs(manager.parent_run_id, manager.handlers))
         dispatch(report, manager)
         return report
 
@@ -111,7 +112,7 @@ class Scoring:
             report = await judge(self._config(answered, siblings), False)
         except Exception as error:  # noqa: BLE001 - see `score`
             await siblings.on_chain_error(error)
-            report = self._unscored(answered, error)
+            report = self.unscored(answered, error)
         except BaseException as error:  # cancelled: close the run in the trace
             await siblings.on_chain_error(error)
             raise
@@ -119,21 +120,22 @@ class Scoring:
             await siblings.on_chain_end(attributes(report, text=self.text))
         publish(report, manager.parent_run_id, manager.handlers, text=self.text)
         if self.feedback:
-            await anyio.to_thread.run_sync(send_feedback, report, manager.parent_run_id, manager.handlers)
+            await anyio.to_thread.run_sync(send_feedback, report, traced_runs(manager.parent_run_id, manager.handlers))
         await adispatch(report, manager)
         return report
+
+    def unscored(self, answered: Answered, error: Exception) -> UncertaintyReport:
+        """Return the failed report of an answer; errors that are not this library's own are logged in full."""
+        if not isinstance(error, InventError):
+            logger.warning("an answer could not be scored", exc_info=error)
+        reason = str(error) if isinstance(error, InventError) else f"{type(error).__name__} while scoring: see the log"
+        return self.scorer.unscored(answered.question, answered.answer, reason, model=answered.model)
 
     def _config(self, answered: Answered, siblings: Any) -> RunnableConfig:
         return sibling_config(answered.config, siblings, self.metadata)
 
     def _inputs(self, answered: Answered) -> dict[str, Any]:
         return {"question": answered.question} if self.text else {}
-
-    def _unscored(self, answered: Answered, error: Exception) -> UncertaintyReport:
-        if not isinstance(error, InventError):
-            logger.warning("an answer could not be scored", exc_info=error)
-        reason = str(error) if isinstance(error, InventError) else f"{type(error).__name__} while scoring: see the log"
-        return self.scorer.unscored(answered.question, answered.answer, reason, model=answered.model)
 
 
 async def _awaited(pending: Awaitable[UncertaintyReport]) -> UncertaintyReport:

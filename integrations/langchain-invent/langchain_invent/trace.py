@@ -18,7 +18,7 @@ from langchain_core.tracers._streaming import _StreamingCallbackHandler, _V2Stre
 from langchain_core.tracers.context import register_configure_hook
 from langchain_core.tracers.core import _TracerCore
 from langchain_core.tracers.langchain import LangChainTracer
-from langsmith import Client
+from langsmith import Client, RunTree
 from langsmith.schemas import TracerSession
 
 from invent_chain.sinks import attributes
@@ -163,35 +163,50 @@ def get_invent_callback() -> Iterator[ReportCollector]:
         _collector.reset(token)
 
 
+def traced_runs(run_id: UUID | None, handlers: Sequence[BaseCallbackHandler]) -> list[RunTree]:
+    """Return a run as the LangSmith tracers among the handlers know it, each record once."""
+    found = (h.run_map.get(str(run_id)) for h in handlers if isinstance(h, LangChainTracer))
+    return list({id(run): run for run in found if run is not None}.values())
+
+
 def publish(
     report: UncertaintyReport, run_id: UUID | None, handlers: Sequence[BaseCallbackHandler], *, text: bool
 ) -> None:
     """Hand a report to the collectors and put its numbers on the traced run. What fails is logged, never raised."""
+    if run_id is None:
+        return
     for handler in handlers:
-        try:
-            if isinstance(handler, ReportCollector) and run_id is not None:
-                handler.add(run_id, report)
-            elif isinstance(handler, LangChainTracer) and str(run_id) in handler.run_map:
-                handler.run_map[str(run_id)].add_metadata(attributes(report, text=text))
-        except Exception:
-            logger.warning("a report could not be handed to %s", type(handler).__name__, exc_info=True)
+        if isinstance(handler, ReportCollector):
+            handler.add(run_id, report)
+    for run in traced_runs(run_id, handlers):
+        annotate(run, report, text=text)
 
 
-def send_feedback(report: UncertaintyReport, run_id: UUID | None, handlers: Sequence[BaseCallbackHandler]) -> None:
-    """Send the score to LangSmith as feedback on the traced run; the first time for a project it asks for its id.
+def annotate(run: RunTree, report: UncertaintyReport, *, text: bool) -> None:
+    """Put the numbers of a report on a traced run; if the run has ended, it is sent again. Never raises."""
+    try:
+        run.add_metadata(attributes(report, text=text))
+        # In this order: a run that is still open now sends the metadata when it ends.
+        if run.end_time is not None and not run.extra.get("__disabled"):
+            run.patch(exclude_inputs=True)
+    except Exception:
+        logger.warning("a report could not be put on the trace", exc_info=True)
 
-    The key is "invent_confidence" (higher = more certain) with a calibration, else "invent_uncertainty".
+
+def send_feedback(report: UncertaintyReport, runs: Sequence[RunTree]) -> None:
+    """Send the score to LangSmith as feedback on traced runs; the first time for a project it asks for its id.
+
+    The key is "invent_confidence" (higher = more certain) with a calibration, else "invent_uncertainty". Never raises.
     """
     key, score = ("invent_uncertainty", report.score)
     if report.confidence is not None:
         key, score = ("invent_confidence", report.confidence)
-    for handler in handlers:
-        if isinstance(handler, LangChainTracer) and (run := handler.run_map.get(str(run_id))) is not None:
-            try:
-                project = _project_id(handler.client, run.session_name)
-                handler.client.create_feedback(run.id, key=key, score=score, trace_id=run.trace_id, session_id=project)
-            except Exception:
-                logger.warning("feedback could not be sent to LangSmith", exc_info=True)
+    for run in runs:
+        try:
+            project = _project_id(run.client, run.session_name)
+            run.client.create_feedback(run.id, key=key, score=score, trace_id=run.trace_id, session_id=project)
+        except Exception:
+            logger.warning("feedback could not be sent to LangSmith", exc_info=True)
 
 
 @cache
