@@ -9,12 +9,13 @@ import os
 from typing import Any
 
 import pytest
-from invent_chain import InvEntropy
 from langchain_core.language_models import BaseChatModel
 from langchain_core.rate_limiters import InMemoryRateLimiter
-from langchain_invent import UncertainChatModel
 from langchain_openai import ChatOpenAI
 from langchain_tests.integration_tests import ChatModelIntegrationTests
+
+from invent_chain import InvEntropy
+from langchain_invent import UncertainChatModel
 
 SCORER = InvEntropy(n=1, r=1)
 

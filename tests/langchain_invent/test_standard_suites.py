@@ -42,7 +42,19 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
     with BundledModel() as model:
         done = subprocess.run(
             [
-                *(sys.executable, "-m", "pytest", "standard_suite.py", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark", "-W", "default"),
+                *(
+                    sys.executable,
+                    "-m",
+                    "pytest",
+                    "standard_suite.py",
+                    "-q",
+                    "-p",
+                    "no:cacheprovider",
+                    "-p",
+                    "no:benchmark",
+                    "-W",
+                    "default",
+                ),
                 *("-o", "asyncio_mode=auto", "-o", "asyncio_default_test_loop_scope=session", f"--junitxml={written}"),
             ],
             cwd=HERE,

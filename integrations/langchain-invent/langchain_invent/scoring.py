@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio.to_thread
-from langchain_core.callbacks.manager import BaseRunManager
+from langchain_core.callbacks.manager import AsyncCallbackManager, BaseRunManager, CallbackManager
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_async_callback_manager_for_config, get_callback_manager_for_config
 
@@ -18,7 +18,6 @@ from invent_chain.loop_thread import LoopThread
 from invent_chain.sinks import attributes
 from langchain_invent.trace import (
     SiblingCallbacks,
-    abelow,
     adispatch,
     below,
     dispatch,
@@ -81,7 +80,7 @@ class Scoring:
     def score(self, answered: Answered, judge: Judge) -> UncertaintyReport:
         """Score from sync code. Never raises: the answer is there, and what goes wrong becomes a failed report."""
         run = answered.run
-        manager = below(run) if run is not None else get_callback_manager_for_config(answered.config)
+        manager = below(run, CallbackManager) if run is not None else get_callback_manager_for_config(answered.config)
         siblings = for_siblings(manager, self.sibling_callbacks).on_chain_start(
             None, self._inputs(answered), name=RUN_NAME
         )
@@ -104,7 +103,11 @@ class Scoring:
     async def ascore(self, answered: Answered, judge: Judge) -> UncertaintyReport:
         """Do what `score` does, from async code."""
         run = answered.run
-        manager = abelow(run) if run is not None else get_async_callback_manager_for_config(answered.config)
+        manager = (
+            below(run, AsyncCallbackManager)
+            if run is not None
+            else get_async_callback_manager_for_config(answered.config)
+        )
         siblings = await for_siblings(manager, self.sibling_callbacks).on_chain_start(
             None, self._inputs(answered), name=RUN_NAME
         )

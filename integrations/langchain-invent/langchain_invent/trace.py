@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
-from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
+from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager, UsageMetadataCallbackHandler
 from langchain_core.callbacks.manager import AsyncCallbackManager, BaseRunManager, CallbackManager
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tracers._streaming import _StreamingCallbackHandler, _V2StreamingCallbackHandler
@@ -25,6 +25,8 @@ from invent_chain.sinks import attributes
 from invent_chain.types import UncertaintyReport
 
 logger = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=BaseCallbackManager)
 
 SIBLING_TAG = "invent:sibling"
 NOSTREAM_TAG = "nostream"
@@ -49,18 +51,9 @@ def role(metadata: Any) -> str | None:
     return metadata.get(ROLE) if isinstance(metadata, dict) else None
 
 
-def below(run: BaseRunManager) -> CallbackManager:
+def below(run: BaseRunManager, kind: type[M]) -> M:
     """Return a manager for children of any run; those of models have no `get_child`."""
-    manager = CallbackManager(handlers=[], parent_run_id=run.run_id)
-    manager.set_handlers(run.inheritable_handlers)
-    manager.add_tags(run.inheritable_tags)
-    manager.add_metadata(run.inheritable_metadata)
-    return manager
-
-
-def abelow(run: BaseRunManager) -> AsyncCallbackManager:
-    """Do what `below` does, for async code."""
-    manager = AsyncCallbackManager(handlers=[], parent_run_id=run.run_id)
+    manager = kind(handlers=[], parent_run_id=run.run_id)
     manager.set_handlers(run.inheritable_handlers)
     manager.add_tags(run.inheritable_tags)
     manager.add_metadata(run.inheritable_metadata)
