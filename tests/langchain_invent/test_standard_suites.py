@@ -42,20 +42,9 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
     with BundledModel() as model:
         done = subprocess.run(
             [
-                *(
-                    sys.executable,
-                    "-m",
-                    "pytest",
-                    "standard_suite.py",
-                    "-q",
-                    "-p",
-                    "no:cacheprovider",
-                    "-p",
-                    "no:benchmark",
-                    "-W",
-                    "default",
-                ),
-                *("-o", "asyncio_mode=auto", "-o", "asyncio_default_test_loop_scope=session", f"--junitxml={written}"),
+                *(sys.executable, "-m", "pytest", "standard_suite.py", "-q", "-W", "default", f"--junitxml={written}"),
+                *("-p", "no:cacheprovider", "-p", "no:benchmark"),
+                *("-o", "asyncio_mode=auto", "-o", "asyncio_default_test_loop_scope=session", "-o", "addopts="),
             ],
             cwd=HERE,
             env={**os.environ, "STANDARD_SUITE_URL": model.base_url},
