@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-_QUOTING = frozenset({"question", "answer", "siblings", "problems", "notes"})
+_QUOTING = frozenset({"question", "answer", "siblings", "notes"})
 
 Status = Literal["ok", "degraded", "failed"]
 Action = Literal["answer", "retrieve_more", "fallback", "abstain"]
@@ -207,10 +207,14 @@ class UncertaintyReport:
         """Return the report as plain JSON types (dict, list, str, int, float, bool, None).
 
         Args:
-            text: False leaves out what may quote the application: question, answer, siblings, problems and notes.
+            text: False leaves out what may quote the application: question, answer, siblings and notes. Problems are
+                cut at their first colon, after which comes what others said.
         """
         plain: dict[str, Any] = _report_adapter().dump_python(self, mode="json")
-        return plain if text else {name: value for name, value in plain.items() if name not in _QUOTING}
+        if text:
+            return plain
+        plain["problems"] = [problem.partition(": ")[0] for problem in self.problems]
+        return {name: value for name, value in plain.items() if name not in _QUOTING}
 
     def to_json(self, *, indent: int | None = None) -> str:
         """Return the report as a JSON object."""

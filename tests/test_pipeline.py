@@ -438,6 +438,13 @@ def test_paraphrasing_asks_the_model_without_its_template() -> None:
 
 
 def test_text_is_left_out_when_asked() -> None:
-    plain = InvEntropy(lambda _question: "Koror", n=2, r=2).score(QUESTION).to_dict(text=False)
-    assert not {"question", "answer", "siblings", "problems", "notes"} & set(plain)
-    assert "Koror" not in str(plain)
+    def ask(question: str) -> str:
+        if question != QUESTION:
+            raise ValueError(f"the key sk-1 is not for {question}")
+        return "Koror"
+
+    plain = InvEntropy(ask, n=2, r=2).score(QUESTION).to_dict(text=False)
+    assert not {"question", "answer", "siblings", "notes"} & set(plain)
+    assert plain["status"] == "degraded"
+    assert plain["problems"] == ["2 of 5 answers did not come back"] * 2
+    assert not any(word in str(plain) for word in ("Koror", "Palau", "sk-1"))

@@ -192,6 +192,16 @@ def test_a_question_in_a_prompt_with_context() -> None:
     assert all(text.startswith("Context: What is the capital of Spain? Madrid.\nQuestion:") for text in asked)
 
 
+def test_a_message_of_several_lines_is_remarked_on_unless_the_question_is_named() -> None:
+    prompt = "Context: Spain.\nQuestion: What is the capital of France?"
+    for question, remarks in ((None, 1), (after("Question:"), 0)):
+        named = {} if question is None else {"question": question}
+        with get_invent_callback() as collected:
+            UncertainChatModel(scripted("Paris"), scorer=InvEntropy(n=2, r=2), **named).invoke(prompt)
+        assert collected.last is not None
+        assert sum("name the question" in note for note in collected.last.notes) == remarks
+
+
 def test_a_missing_question_keeps_the_answer(scorer: InvEntropy) -> None:
     for scored, given in (
         (UncertainChatModel(scripted("Hi"), scorer=scorer), [SystemMessage("Greet.")]),
@@ -200,6 +210,7 @@ def test_a_missing_question_keeps_the_answer(scorer: InvEntropy) -> None:
         message = scored.invoke(given)
         assert message.text == "Hi"
         assert report_of(message)["status"] == "failed"
+        assert "human message" in report_of(message)["problems"][0]
 
 
 def test_blocks_of_content_are_perturbed_in_place(scorer: InvEntropy) -> None:

@@ -486,6 +486,7 @@ def act(question: str) -> str:
         (lambda: with_uncertainty(scripted(), siblings="all"), "siblings='all'"),  # type: ignore[arg-type]
         (lambda: with_uncertainty(scripted(), output="both"), "output='both'"),  # type: ignore[arg-type]
         (lambda: with_uncertainty(scripted(), scorer=3), "scorer is a int"),  # type: ignore[arg-type]
+        (lambda: with_uncertainty(scripted(), scorer=InvEntropy(scripted())), "a model of its own \\(scripted\\)"),
         (lambda: with_uncertainty(scripted(), model=RunnableLambda(str)), "model is a RunnableLambda"),
         (lambda: with_uncertainty(scripted(), model=scripted(), siblings="chain"), "choose one of the two"),
         (lambda: with_uncertainty(act | PROMPT | scripted()), "the tool 'act' and siblings must not act"),

@@ -20,7 +20,7 @@ from invent_chain.types import Status
 from langchain_invent.ask import ChatModelAsk, RunnableAsk, model_name, unbound
 from langchain_invent.messages import QuestionSelector, answer_text, stands_in, with_question
 from langchain_invent.parts import runnables
-from langchain_invent.scoring import Answered, Judge, Scoring
+from langchain_invent.scoring import Answered, Judge, Scoring, with_remark
 from langchain_invent.subject import Subject, subject_of
 from langchain_invent.trace import for_primary, role
 from langchain_invent.watch import Watch
@@ -152,7 +152,8 @@ class Call:
                 settings=bound,
                 sync=sync,
             )
-            return await self._plan.scoring.scorer.ascore(question, answer=answer, ask=ask)
+            report = await self._plan.scoring.scorer.ascore(question, answer=answer, ask=ask)
+            return report if question == known else with_remark(report, question, self._plan.question)
 
         return Answered(known, answer, model_name(chat_model), self._config, self._run), judge
 

@@ -26,7 +26,7 @@ from invent_chain.sinks import attributes
 from langchain_invent.ask import ChatModelAsk, model_name, unbound
 from langchain_invent.messages import KEY, QuestionSelector, answer_text, last_human_text, stands_in, with_question
 from langchain_invent.observed import QUESTION_KEYS, Call, Job, Root, asked, async_twin, class_name, enclosing
-from langchain_invent.scoring import RUN_NAME, Answered, scoring
+from langchain_invent.scoring import RUN_NAME, Answered, scoring, with_remark
 from langchain_invent.trace import (
     SIBLING_TAG,
     NotForSiblings,
@@ -376,6 +376,8 @@ class UncertaintyCallbackHandler(NotForSiblings, BaseCallbackHandler):
             )
             with job.traces():
                 report = await self._how.scorer.ascore(job.question, answer=job.answer, ask=ask)
+            if job.question != job.call.root.text:
+                report = with_remark(report, job.question, self._question)
         except Exception as error:  # noqa: BLE001 - observation never breaks the call
             job.fail(error)
             return self._unscored(job, error)

@@ -28,7 +28,7 @@ from invent_chain.errors import ConfigurationError, InputError
 from langchain_invent.ask import ChatModelAsk, model_name
 from langchain_invent.messages import KEY, QuestionSelector, answer_text, last_human_text, with_question
 from langchain_invent.parts import replaced
-from langchain_invent.scoring import Answered, Judge, Scoring, scoring
+from langchain_invent.scoring import Answered, Judge, Scoring, scoring, with_remark
 from langchain_invent.trace import SiblingCallbacks, role
 
 _TAKEN_OVER = (
@@ -320,7 +320,8 @@ class UncertainChatModel(BaseChatModel):
                 settings=settings if stop is None else {**settings, "stop": stop},
                 sync=sync,
             )
-            return await self.scoring.scorer.ascore(question, answer=answer, ask=ask)
+            report = await self.scoring.scorer.ascore(question, answer=answer, ask=ask)
+            return with_remark(report, question, self.question)
 
         return Answered(question, answer, name, config, run), judge
 

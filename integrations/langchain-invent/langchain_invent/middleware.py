@@ -14,7 +14,7 @@ from invent_chain import InvEntropy, UncertaintyReport
 from invent_chain.errors import ConfigurationError, InventError
 from langchain_invent.ask import ChatModelAsk, model_name, unbound
 from langchain_invent.messages import KEY, QuestionSelector, answer_text, last_human_text, uncertainty_of, with_question
-from langchain_invent.scoring import Answered, Judge, scoring
+from langchain_invent.scoring import Answered, Judge, scoring, with_remark
 from langchain_invent.trace import role
 
 try:
@@ -214,7 +214,8 @@ class InvEntropyMiddleware(AgentMiddleware[UncertaintyState[ResponseT], ContextT
                     "siblings: give the agent a bare chat model"
                 )
             ask = ChatModelAsk(model, messages=messages, config=config, settings=settings, sync=sync)
-            return await self._scoring.scorer.ascore(question, answer=answer, ask=ask)
+            report = await self._scoring.scorer.ascore(question, answer=answer, ask=ask)
+            return with_remark(report, question, self._question)
 
         return Answered(known, answer, model_name(request.model), config), judge
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio.to_thread
@@ -16,6 +16,7 @@ from invent_chain import InvEntropy, UncertaintyReport
 from invent_chain.errors import ConfigurationError, InventError
 from invent_chain.loop_thread import LoopThread
 from invent_chain.sinks import attributes
+from langchain_invent.messages import QuestionSelector, last_human_text
 from langchain_invent.trace import (
     SiblingCallbacks,
     adispatch,
@@ -141,6 +142,19 @@ class Scoring:
         return {"question": answered.question} if self.text else {}
 
 
+def with_remark(report: UncertaintyReport, question: str, selector: QuestionSelector | None) -> UncertaintyReport:
+    """Note on a report that a whole message of several lines was taken for the question, where nobody named it."""
+    if selector is not None and selector is not last_human_text:
+        return report
+    if "\n" not in question.strip():
+        return report
+    remark = (
+        "the whole last human message was taken for the question and perturbed; if it holds context too, name the "
+        "question, such as question=after('Question:')"
+    )
+    return replace(report, notes=(*report.notes, remark))
+
+
 async def _awaited(pending: Awaitable[UncertaintyReport]) -> UncertaintyReport:
     return await pending
 
@@ -156,12 +170,17 @@ def scoring(
     """Return how to score, with the default scorer if none is given.
 
     Raises:
-        ConfigurationError: `scorer` is no `InvEntropy`, or `sibling_callbacks` is unknown.
+        ConfigurationError: `scorer` is no `InvEntropy` or has a model of its own, or `sibling_callbacks` is unknown.
     """
     if scorer is None:
         scorer = InvEntropy()
     if not isinstance(scorer, InvEntropy):
         raise ConfigurationError(f"scorer is a {type(scorer).__name__}: pass InvEntropy(n=..., r=..., similarity=...)")
+    if scorer.fingerprint.model:
+        raise ConfigurationError(
+            f"scorer has a model of its own ({scorer.fingerprint.model}), but siblings are asked of the model that "
+            "answers: pass InvEntropy(n=..., r=..., similarity=...) without a model"
+        )
     if sibling_callbacks not in ("tracers", "all"):
         raise ConfigurationError(f"sibling_callbacks={sibling_callbacks!r}: choose 'tracers' or 'all'")
     return Scoring(scorer, text, feedback, sibling_callbacks, dict(metadata or {}))
