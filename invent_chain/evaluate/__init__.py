@@ -1,0 +1,11 @@
+"""Measure how well an uncertainty tells wrong answers from right ones, on a question file sampled once.
+
+`Collector` fills a `SampleStore`; `metrics` judge any score computed from it; `baselines` are published rivals on the
+same texts.
+"""
+
+from invent_chain.evaluate.dataset import Question, read_questions
+from invent_chain.evaluate.runner import Collected, Collector
+from invent_chain.evaluate.samples import SampledSibling, Samples, SampleStore
+
+__all__ = ["Collected", "Collector", "Question", "SampleStore", "SampledSibling", "Samples", "read_questions"]
