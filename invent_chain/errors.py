@@ -7,6 +7,7 @@ InventError
 ├── AskError                            the model gave no usable answer to one request
 │   ├── AskTimeoutError (TimeoutError)  ... within the time allowed
 │   └── AskRefusedError                 ... and asking again is useless (401, 403, 404, unknown model)
+├── CalibrationError (ValueError)       a calibration is broken, or was made for other scores
 ├── PerturbationError                   a perturber failed or returned something that is not text
 └── EmbeddingError                      an encoder returned NaN, inf or the wrong shape
 """
@@ -44,6 +45,10 @@ class AskTimeoutError(AskError, TimeoutError):
 
 class AskRefusedError(AskError):
     """The model refused in a way that makes asking again useless."""
+
+
+class CalibrationError(InventError, ValueError):
+    """A calibration cannot be read, or was made for scores that are not comparable with these."""
 
 
 class PerturbationError(InventError):

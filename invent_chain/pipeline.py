@@ -10,7 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import anyio.to_thread
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 from invent_chain.assess import Assessment, Variant, assess
 from invent_chain.decide import Policy, Thresholds
 from invent_chain.embed import as_similarity
-from invent_chain.errors import ConfigurationError, EmbeddingError, InputError, InventError
+from invent_chain.errors import CalibrationError, ConfigurationError, EmbeddingError, InputError, InventError
 from invent_chain.loop_thread import LoopThread
 from invent_chain.perturb import as_perturber
 from invent_chain.protocols import Ask, PerturbContext, Sink
@@ -35,6 +36,9 @@ from invent_chain.types import (
     UncertaintyReport,
     Usage,
 )
+
+if TYPE_CHECKING:
+    from invent_chain.calibrate import Calibration
 
 logger = logging.getLogger(__name__)
 
@@ -89,10 +93,13 @@ class InvEntropy:
         max_requests: Most requests for the siblings of one question; what is missing then degrades the report.
         deadline: Longest time for all siblings of one question in seconds; likewise.
         max_question_chars: Longest question accepted. Long questions usually hold context that must not be perturbed.
+        calibration: A `Calibration`, or the path of one, made for these settings: it fills `report.confidence`. A
+            report that is not "ok", or is about another model, has none: its score is not comparable.
         sinks: Where each report is logged; what a sink raises is logged and goes no further.
 
     Raises:
         ConfigurationError: A setting is out of range, or two contradict each other.
+        CalibrationError: The calibration cannot be read, or was made for other settings; names each difference.
     """
 
     def __init__(
@@ -116,6 +123,7 @@ class InvEntropy:
         max_requests: int | None = None,
         deadline: float | None = None,
         max_question_chars: int = 10_000,
+        calibration: Calibration | str | Path | None = None,
         sinks: Sequence[Sink] = (),
     ) -> None:
         self._settings = {name: value for name, value in locals().items() if name != "self"}
@@ -182,6 +190,9 @@ class InvEntropy:
             variant=variant,
             score=score,
         )
+        self._calibration = _loaded(calibration) if isinstance(calibration, str | Path) else calibration
+        if self._calibration is not None:
+            self._calibration.check(self.fingerprint, model=self._ask is not None)
 
     def score(
         self,
@@ -373,22 +384,35 @@ class InvEntropy:
             score = 1.0 - measures["support"] if self._score == "support" else measures["normalised"]
             status = "degraded" if problems else "ok"
         decision, status = self._decide(score, status, problems)
+        fingerprint = replace(self.fingerprint, model=model)
+        confidence, remarks = self._confidence(score, status, fingerprint)
         logger.debug("scored: status=%s score=%.3f requests=%d", status, score, usage.requests)
         return UncertaintyReport(
             question=siblings[0].question,
             answer=answer,
             score=score,
-            confidence=None,
+            confidence=confidence,
             measures=measures,
             siblings=siblings,
             decision=decision,
             usage=usage,
             status=status,
             problems=tuple(problems),
-            notes=notes,
-            fingerprint=replace(self.fingerprint, model=model),
+            notes=(*notes, *remarks),
+            fingerprint=fingerprint,
             structure=agreement_by_part(answer, _others(siblings)),
         )
+
+    def _confidence(
+        self, score: float, status: Status, fingerprint: Fingerprint
+    ) -> tuple[float | None, tuple[str, ...]]:
+        if self._calibration is None or status != "ok":
+            return None, ()
+        try:
+            self._calibration.check(fingerprint)
+        except CalibrationError as error:
+            return None, (f"no confidence: {error}",)
+        return self._calibration.confidence(score), ()
 
     def _emit(self, report: UncertaintyReport) -> None:
         for sink in self._sinks:
@@ -465,6 +489,12 @@ def _missing_answers(sampled: Sampled) -> list[str]:
     return [
         f"{count} of {total} answers did not come back: {reason}" for reason, count in Counter(failures).most_common()
     ]
+
+
+def _loaded(path: str | Path) -> Calibration:
+    from invent_chain.calibrate import Calibration  # loads much of scipy, which most scorers do not need
+
+    return Calibration.load(path)
 
 
 def _name(part: object) -> str:

@@ -100,7 +100,9 @@ def with_uncertainty(
 def halves(scorer: InvEntropy) -> tuple[InvEntropy, InvEntropy]:
     """Return scorers that share the replications of one: for siblings that retrieve again, and that do not."""
     kept = max(1, scorer.fingerprint.r // 2)
-    return scorer.replace(r=max(1, scorer.fingerprint.r - kept)), scorer.replace(r=kept)
+    rest = max(1, scorer.fingerprint.r - kept)
+    # A calibration was made for all replications together.
+    return scorer.replace(r=rest, calibration=None), scorer.replace(r=kept, calibration=None)
 
 
 def _check_harmless(runnable: Runnable[Any, Any]) -> None:

@@ -1,0 +1,7 @@
+"""From uncertainty to P(right) and to thresholds with a guarantee, learned from labelled answers."""
+
+from invent_chain.calibrate.artefact import Calibration
+from invent_chain.calibrate.certify import Certificate, Uncertifiable, certify
+from invent_chain.calibrate.maps import ConfidenceMap, fit_map
+
+__all__ = ["Calibration", "Certificate", "ConfidenceMap", "Uncertifiable", "certify", "fit_map"]
