@@ -213,6 +213,19 @@ def test_a_missing_question_keeps_the_answer(scorer: InvEntropy) -> None:
         assert "human message" in report_of(message)["problems"][0]
 
 
+def test_a_selector_that_raises_keeps_the_answer_and_quotes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(messages: Any) -> str:
+        raise KeyError(f"no question in {messages[0].text}")
+
+    for how in ("invoke", "stream"):
+        scored = UncertainChatModel(scripted("Hi"), scorer=InvEntropy(n=2, r=2), question=broken)
+        message = scored.invoke("my secret") if how == "invoke" else list(scored.stream("my secret"))[-1]
+        report = report_of(message)
+        assert report["status"] == "failed"
+        assert report["problems"][0].startswith("KeyError was raised")
+    assert "my secret" not in caplog.text
+
+
 def test_blocks_of_content_are_perturbed_in_place(scorer: InvEntropy) -> None:
     model = scripted("Paris")
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}

@@ -289,6 +289,15 @@ def test_a_question_that_cannot_be_scored_keeps_its_answer(how: str) -> None:
     assert (report["status"], report["score"], report["decision"]["action"]) == ("failed", 1.0, "abstain")
 
 
+def test_an_output_that_is_no_json_is_kept(scorer: InvEntropy) -> None:
+    loop: dict[Any, Any] = {1: "a", "b": 2}
+    loop["self"] = loop
+    chain = with_uncertainty(scripted() | RunnableLambda(lambda _message: loop), scorer=scorer, output="pair")
+    pair = chain.invoke(QUESTION)
+    assert pair["output"] is loop
+    assert pair["report"].status == "ok"
+
+
 @pytest.mark.parametrize("how", WAYS)
 def test_failing_siblings_keep_the_answer(scorer: InvEntropy, how: str) -> None:
     model = scripted(lambda _messages, number: "Paris" if number == 1 else RuntimeError("secret prompt"))

@@ -24,7 +24,7 @@ from langchain_core.utils.uuid import uuid7
 from pydantic import ConfigDict, PrivateAttr
 
 from invent_chain import InvEntropy, UncertaintyReport
-from invent_chain.errors import ConfigurationError, InputError
+from invent_chain.errors import ConfigurationError
 from langchain_invent.ask import ChatModelAsk, model_name
 from langchain_invent.messages import KEY, QuestionSelector, answer_text, last_human_text, with_question
 from langchain_invent.parts import replaced
@@ -307,7 +307,7 @@ class UncertainChatModel(BaseChatModel):
         answer, name = answer_text(generation.message), model_name(self.inner)
         try:
             question = self.question(messages)
-        except InputError:
+        except Exception:  # noqa: BLE001 - raised again in `judge`, where it fails the report and not the answer
             question = ""
         config = ensure_config() if run is None else RunnableConfig()
 

@@ -114,7 +114,10 @@ def answer_text(output: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    except (TypeError, ValueError, RecursionError):  # keys of several types, a loop: the output must not be lost for it
+        return str(value)
 
 
 def uncertainty_of(message: BaseMessage) -> dict[str, Any] | None:

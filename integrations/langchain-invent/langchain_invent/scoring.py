@@ -129,10 +129,12 @@ class Scoring:
         return report
 
     def unscored(self, answered: Answered, error: Exception) -> UncertaintyReport:
-        """Return the failed report of an answer; errors that are not this library's own are logged in full."""
+        """Return the failed report of an answer; what others raised may quote prompts, so it is logged at DEBUG."""
+        reason = str(error)
         if not isinstance(error, InventError):
-            logger.warning("an answer could not be scored", exc_info=error)
-        reason = str(error) if isinstance(error, InventError) else f"{type(error).__name__} while scoring: see the log"
+            reason = f"{type(error).__name__} was raised while scoring: its traceback is in the log at level DEBUG"
+            logger.warning("an answer was not scored: %s", reason)
+            logger.debug("an answer was not scored", exc_info=error)
         return self.scorer.unscored(answered.question, answered.answer, reason, model=answered.model)
 
     def _config(self, answered: Answered, siblings: Any) -> RunnableConfig:
