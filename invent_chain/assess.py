@@ -97,6 +97,10 @@ def assess(
         between_questions[0],
         np.array([bool(group) for group in others]),
     )
+    wanted = max(map(len, others[1:]), default=0)  # all siblings are asked equally often
+    silent = sum(wanted - len(group) for group in others[1:]) if wanted else 0
+    votes = [backing[k] for group in others for k in group if k != _ISOLATED]
+    values["consensus"] = m.consensus(np.array(votes), silent + sum(group == [_ISOLATED] for group in others[1:]))
     back = np.argsort(order)
     return Assessment(
         measures=values,

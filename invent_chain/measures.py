@@ -13,6 +13,7 @@ encoder and similarity.
 | `max_py_x` | `max_i P(y_i|x_i)` | [0, 1] |
 | `normalised` | `inv_entropy` between its two ends for the given `P_x` | [0, 1] |
 | `support` | how far the other answers stand behind *this* answer; **higher = more certain** | [0, 1] |
+| `consensus` | share of the other answers that say the same as *this* answer; **higher = more certain** | [0, 1] |
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from scipy.special import entr
 
 from invent_chain.protocols import FloatArray
 from invent_chain.walk import Walk
+
+SAME_MEANING = 0.7
+"""Agreement from which two answers count as saying the same; chosen on a development split (docs/method.md)."""
 
 _SAME = 1e-12
 """Two ends of the range of Inv-Entropy closer than this are one: the questions cannot tell answers apart."""
@@ -107,6 +111,23 @@ def support(agreements: FloatArray, closeness: FloatArray, compared: NDArray[np.
     total = weight.sum()
     # Rounding can leave a mean of ones a hair above 1.
     return min(float(weight @ agreements / total), 1.0) if total > 0 else 0.0
+
+
+def consensus(agreements: FloatArray, against: int = 0) -> float:
+    """Share of the other answers that say the same as this one. Range [0, 1]; higher = more certain.
+
+    Answer-conditional. In the terms of the walk: from the primary answer one of the other answers is drawn uniformly;
+    the walker stays if the two say the same, and falls into a background state if not. The value is the probability
+    that it stays. Unlike a row-normalised walk it keeps the absolute level of similarity (docs/method.md).
+
+    Args:
+        agreements: Agreement of each other answer with the primary one, shape (m,), in [0, 1]; at least `SAME_MEANING`
+            counts as the same.
+        against: Answers that were asked for and did not come: each counts as one that says something else, so that
+            missing data never lowers uncertainty. With nothing to compare the value is 0.0, for the same reason.
+    """
+    total = len(agreements) + against
+    return int((agreements >= SAME_MEANING).sum()) / total if total else 0.0
 
 
 def _diagonal_entropy(conditional: FloatArray) -> FloatArray:

@@ -42,7 +42,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ScoreName = Literal["support", "normalised"]
+ScoreName = Literal["consensus", "support", "normalised"]
+_R, _REPLICATIONS = 3, 23
+"""Half of 50 answers for the question itself, half for nine siblings: the plan that measured best (docs/method.md)."""
+
 Stage = Literal["answer", "perturb", "ask", "compare"]
 
 
@@ -72,7 +75,9 @@ class InvEntropy:
         ask: The model: any sync or async callable `question -> answer`, or an `Ask` such as `OpenAIAsk`. None where
             each call brings its own, as the integrations do.
         n: Perturbations, >= 1 (the paper: 9). Not used by `perturber="none"`.
-        r: Replications, >= 1: answers for each question, the primary answer included (the paper: 5).
+        r: Answers to each sibling, >= 1. None is the plan that measured best (docs/method.md): 3, and 23 to the
+            question itself. With r given, the question is asked r times as well (the paper: r=5).
+        replications: Answers to the question itself, the primary answer included, >= 1; None as said at `r`.
         perturber: "gaap", "paraphrase", "none" (replications only), a `Perturber`, or a callable
             `(question, n) -> texts`.
         similarity: How texts are compared: a `Similarity`, an encoder, a callable `texts -> array`, the name or folder
@@ -84,8 +89,8 @@ class InvEntropy:
         seed: Seed of perturbation and bootstrap: the same answers give the same report.
         drop_echo: Drop the question's own words from answers before comparing them, so that the echo of the question
             does not drown the difference in meaning. False is the paper's behaviour.
-        score: Which measure becomes `report.score`. "support" judges this answer (score = 1 - support); "normalised"
-            is Inv-Entropy between its two ends and judges the question.
+        score: Which measure becomes `report.score`. "consensus" and "support" judge this answer (score = 1 - the
+            measure); "normalised" is Inv-Entropy between its two ends and judges the question.
         policy: Turns score and status into a `Decision`.
         variant: "paper", or "released" for the bootstrap, MAX and WD of the paper's released code.
         concurrency: Most requests in flight, >= 1.
@@ -107,7 +112,8 @@ class InvEntropy:
         ask: Any = None,
         *,
         n: int = 9,
-        r: int = 5,
+        r: int | None = None,
+        replications: int | None = None,
         perturber: Any = "gaap",
         similarity: Any = None,
         temperature: float | None = 0.7,
@@ -115,7 +121,7 @@ class InvEntropy:
         draws: int = 30,
         seed: int = 0,
         drop_echo: bool = True,
-        score: ScoreName = "support",
+        score: ScoreName = "consensus",
         policy: Policy | None = None,
         variant: Variant = "paper",
         concurrency: int = 8,
@@ -130,6 +136,7 @@ class InvEntropy:
         for name, value, least in (
             ("n", n, 1),
             ("r", r, 1),
+            ("replications", replications, 1),
             ("draws", draws, 1),
             ("seed", seed, 0),
             ("concurrency", concurrency, 1),
@@ -144,8 +151,12 @@ class InvEntropy:
                 raise ConfigurationError(f"{name}={limit!r}: must be more than 0 seconds")
         if temperature is not None and not 0.0 <= temperature < float("inf"):
             raise ConfigurationError(f"temperature={temperature!r}: must be at least 0, or None for the model's own")
-        if score not in ("support", "normalised"):
-            raise ConfigurationError(f"score={score!r}: choose 'support' or 'normalised'")
+        if score not in ("consensus", "support", "normalised"):
+            raise ConfigurationError(f"score={score!r}: choose 'consensus', 'support' or 'normalised'")
+        if replications is None:
+            replications = _REPLICATIONS if r is None else r
+        if r is None:
+            r = _R
         if variant not in ("paper", "released"):
             raise ConfigurationError(f"variant={variant!r}: choose 'paper' or 'released'")
 
@@ -158,14 +169,17 @@ class InvEntropy:
         self._similarity = as_similarity(similarity)
         perturber_name = _name(self._perturber)
         self._n = 0 if perturber_name == "none" else n
-        if self._n == 0 and r < 2:
-            raise ConfigurationError(f"r={r} with perturber='none' leaves nothing to compare: ask r >= 2 replications")
+        if self._n == 0 and replications < 2:
+            raise ConfigurationError(
+                f"{replications} answer with perturber='none' leaves nothing to compare: ask replications >= 2"
+            )
         if self._n == 0 and score == "normalised":
             raise ConfigurationError(
                 "score='normalised' needs perturbed siblings, since a walk over one question says nothing: "
-                "choose score='support' or another perturber"
+                "choose score='consensus' or another perturber"
             )
-        self._r, self._draws, self._seed, self._drop_echo, self._variant = r, draws, seed, drop_echo, variant
+        self._r, self._replications = r, replications
+        self._draws, self._seed, self._drop_echo, self._variant = draws, seed, drop_echo, variant
         self._score: ScoreName = score
         self._sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
         self._policy: Policy = policy if policy is not None else Thresholds()
@@ -184,6 +198,7 @@ class InvEntropy:
             similarity=_name(self._similarity),
             n=self._n,
             r=r,
+            replications=replications,
             draws=draws,
             temperature=temperature,
             drop_echo=drop_echo,
@@ -247,7 +262,7 @@ class InvEntropy:
 
         tell("perturb")
         perturbed, problems, comparable = await self._perturb(question, model)
-        again = self._r - 1 if comparable else 0  # answers that cannot be compared are not worth their price
+        again = self._replications - 1 if comparable else 0  # answers that cannot be compared are not worth their price
         wanted = [(question, again), *((p.text, self._r) for p in perturbed.perturbations)]
         tell("ask", 0, sum(count for _, count in wanted))
         sampled = await sample(
@@ -381,7 +396,7 @@ class InvEntropy:
         score = 1.0
         status: Status = "failed"
         if assessment:
-            score = 1.0 - measures["support"] if self._score == "support" else measures["normalised"]
+            score = measures["normalised"] if self._score == "normalised" else 1.0 - measures[self._score]
             status = "degraded" if problems else "ok"
         decision, status = self._decide(score, status, problems)
         fingerprint = replace(self.fingerprint, model=model)

@@ -148,7 +148,8 @@ class Fingerprint:
         perturber: Name and settings of the perturber.
         similarity: Name of the similarity, its encoder included.
         n: Perturbations requested.
-        r: Replications requested for each question.
+        r: Answers requested for each sibling.
+        replications: Answers requested for the question itself, the primary one included.
         draws: Bootstrap draws B.
         temperature: Sampling temperature of the siblings; None = the model's own.
         drop_echo: Whether the question's words were dropped from the answers before comparing them.
@@ -161,6 +162,7 @@ class Fingerprint:
     similarity: str
     n: int
     r: int
+    replications: int
     draws: int
     temperature: float | None
     drop_echo: bool
@@ -254,6 +256,8 @@ class UncertaintyReport:
             )
         elif compared:
             found = f"further answers to the question back this one by {compared[0][0]:.2f} (1 = the same answer)"
+        if self.fingerprint.score == "consensus" and compared:
+            found = f"{self.measures['consensus']:.0%} of the other answers say the same as this one; {found}"
         missing = "" if self.status == "ok" else f", with gaps ({'; '.join(self.problems)})"
         return (
             f"{found[0].upper()}{found[1:]}{missing}, which makes the uncertainty {self.score:.2f} "

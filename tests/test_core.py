@@ -237,3 +237,30 @@ def test_a_sibling_that_falls_silent_never_lowers_normalised_inv_entropy(silent:
         heard = judge([[text] for text in answers], draws=1).measures["normalised"]
         groups = [[] if i == silent else [text] for i, text in enumerate(answers)]
         assert judge(groups, draws=1).measures["normalised"] >= heard - 1e-9
+
+
+def test_consensus_is_the_share_of_answers_that_say_the_same() -> None:
+    assert measures.consensus(np.array([1.0, 0.7, 0.69, 0.0])) == 0.5
+    assert measures.consensus(np.array([1.0, 1.0]), against=2) == 0.5
+    assert measures.consensus(np.array([])) == 0.0
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    groups=st.lists(
+        st.lists(st.sampled_from(["Koror", "Melekeok", "Ngerulmud"]), min_size=2, max_size=2), min_size=1, max_size=4
+    ),
+    silent=st.integers(0, 3),
+    cut=st.integers(1, 2),
+)
+def test_missing_answers_never_raise_consensus(groups: list[list[str]], silent: int, cut: int) -> None:
+    similarity = as_similarity(None)
+    questions = ["Which capital?", *(f"What city {k}?" for k in range(len(groups)))]
+
+    def consensus(answers: list[list[str]]) -> float:
+        return assess(questions, [["Koror", "Koror"], *answers], similarity=similarity, draws=1).measures["consensus"]
+
+    whole = consensus(groups)
+    k = silent % len(groups)
+    gaps = [group[: 2 - cut] if i == k else group for i, group in enumerate(groups)]
+    assert consensus(gaps) <= whole + 1e-12

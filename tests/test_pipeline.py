@@ -358,7 +358,9 @@ def test_custom_perturbations_keep_their_operator() -> None:
         QUESTION
     )
     assert report.siblings[1].operator == "hand"
-    assert report.explain().startswith("Answers to the rewordings of the question back this one by 1.00")
+    assert report.explain().startswith(
+        "100% of the other answers say the same as this one; answers to the rewordings of the question back this one by"
+    )
 
 
 def test_a_call_may_bring_its_own_model() -> None:

@@ -39,7 +39,7 @@ REPORT = UncertaintyReport(
     status="degraded",
     problems=("1 of 3 answers did not come back: 401: sk-123",),
     notes=("no sibling for Palau",),
-    fingerprint=Fingerprint("tiny", "gaap", "words", 1, 2, 30, 0.7, True, "paper", "support"),
+    fingerprint=Fingerprint("tiny", "gaap", "words", 1, 2, 2, 30, 0.7, True, "paper", "support"),
     structure={"Koror": 0.5},
 )
 

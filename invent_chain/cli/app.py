@@ -56,7 +56,12 @@ class PerturberName(StrEnum):
 
 Question = Annotated[str, typer.Argument(help="The question alone; instructions go into --instruction.")]
 N = Annotated[int, typer.Option("--n", help="Perturbed siblings of the question.", min=1)]
-R = Annotated[int, typer.Option("--r", help="Answers for each question.", min=1)]
+R = Annotated[
+    int | None,
+    typer.Option(
+        "--r", help="Answers for each question; by default 3 for a sibling, 23 for the question itself.", min=1
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Same seed and same answers, same report.", min=0)]
 EncoderOption = Annotated[
     str,
@@ -75,7 +80,7 @@ def ask(
     model: Annotated[str, typer.Option(help=f"Model name; 'bundled' is {MODEL_NAME} on this machine.")] = "",
     base_url: Annotated[str, typer.Option(help="OpenAI-compatible server; the key comes from OPENAI_API_KEY.")] = "",
     n: N = 9,
-    r: R = 5,
+    r: R = None,
     perturb: Annotated[PerturberName, typer.Option(help="How siblings are made.")] = PerturberName.gaap,
     answer: Annotated[str | None, typer.Option(help="Score this answer instead of asking for one.")] = None,
     instruction: Annotated[str, typer.Option(help="Appended to every question.")] = "Answer concisely.",

@@ -22,7 +22,8 @@ from invent_chain.sample import CallableAsk
 from invent_chain.types import Fingerprint
 
 FINGERPRINT = Fingerprint(
-    model="m", perturber="gaap", similarity="cos", n=9, r=5, draws=30, temperature=0.7, drop_echo=True,
+    model="m", perturber="gaap", similarity="cos", n=9, r=5,
+    replications=5, draws=30, temperature=0.7, drop_echo=True,
     variant="paper", score="support",
 )  # fmt: skip
 

@@ -43,7 +43,8 @@ PROMPT = ChatPromptTemplate.from_messages([("system", "Context: {documents}"), (
 
 
 def scorer(**settings: Any) -> InvEntropy:
-    return InvEntropy(**{"n": 3, "r": 2, "policy": Thresholds(answer=0.2, retrieve_more=0.6, fallback=0.8), **settings})
+    policy = Thresholds(answer=0.2, retrieve_more=0.6, fallback=0.8)
+    return InvEntropy(**{"n": 3, "r": 2, "score": "support", "policy": policy, **settings})
 
 
 def always(action: Any) -> Any:

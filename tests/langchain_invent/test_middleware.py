@@ -33,7 +33,7 @@ from langchain_invent.trace import for_primary
 
 QUESTION = "What is the capital of the Republic of Palau?"
 ASKED = {"messages": [HumanMessage(QUESTION)]}
-SCORER = InvEntropy(n=3, r=2)
+SCORER = InvEntropy(n=3, r=2, score="support")
 SIBLINGS = 3 * 2 + 1
 NOTHING_PASSES = SCORER.replace(policy=Thresholds(answer=0.0, retrieve_more=None, fallback=None))
 
