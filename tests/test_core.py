@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -240,9 +240,9 @@ def test_a_sibling_that_falls_silent_never_lowers_normalised_inv_entropy(silent:
 
 
 def test_consensus_is_the_share_of_answers_that_say_the_same() -> None:
-    assert measures.consensus(np.array([1.0, 0.7, 0.69, 0.0])) == 0.5
-    assert measures.consensus(np.array([1.0, 1.0]), against=2) == 0.5
-    assert measures.consensus(np.array([])) == 0.0
+    assert m.consensus(np.array([1.0, 0.7, 0.69, 0.0])) == 0.5
+    assert m.consensus(np.array([1.0, 1.0]), against=2) == 0.5
+    assert m.consensus(np.array([])) == 0.0
 
 
 @settings(deadline=None, max_examples=60)
@@ -254,7 +254,7 @@ def test_consensus_is_the_share_of_answers_that_say_the_same() -> None:
     cut=st.integers(1, 2),
 )
 def test_missing_answers_never_raise_consensus(groups: list[list[str]], silent: int, cut: int) -> None:
-    similarity = as_similarity(None)
+    similarity = CosineSimilarity(LexicalEncoder())
     questions = ["Which capital?", *(f"What city {k}?" for k in range(len(groups)))]
 
     def consensus(answers: list[list[str]]) -> float:

@@ -1,4 +1,4 @@
-"""The command line: `invent-chain ask`, `perturb`, `demo` and `doctor`."""
+"""The command line: `invent-chain ask`, `evaluate`, `calibrate`, `perturb`, `demo` and `doctor`."""
 
 import sys
 

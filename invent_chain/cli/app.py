@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import anyio
@@ -32,6 +33,7 @@ Exit codes:
   2   wrong usage or input
   3   something is not installed; the message names the command
   4   the answer could not be scored
+  5   no threshold could be certified (the map to P(right) is written)
   10  with --gate: the decision was not "answer"
 """
 
@@ -116,6 +118,82 @@ def ask(
         raise typer.Exit(4)
     if gate and report.decision.action != "answer":
         raise typer.Exit(10)
+
+
+@app.command()
+def evaluate(
+    questions: Annotated[Path, typer.Argument(help="JSONL with id, question, answers; or CSV with question,value.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where samples are stored; another run goes on.")],
+    model: Annotated[str, typer.Option(help=f"Model name; 'bundled' is {MODEL_NAME} on this machine.")] = "",
+    base_url: Annotated[str, typer.Option(help="OpenAI-compatible server; the key comes from OPENAI_API_KEY.")] = "",
+    n: N = 9,
+    r: R = None,
+    perturb: Annotated[PerturberName, typer.Option(help="How siblings are made.")] = PerturberName.gaap,
+    instruction: Annotated[str, typer.Option(help="Appended to every question.")] = "Answer concisely.",
+    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature of the siblings.", min=0.0)] = 0.7,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer in tokens.", min=1)] = 128,
+    timeout: Annotated[float, typer.Option(help="Longest time for one request in seconds.")] = 60.0,
+    at_once: Annotated[int, typer.Option(help="Questions under way at a time.", min=1)] = 4,
+    encoder: EncoderOption = "auto",
+) -> None:
+    """Sample a question file once, and say how well each measure tells wrong answers from right ones."""
+    from invent_chain.cli import data
+
+    with _told_plainly():
+        similarity = _similarity(encoder)
+        scorer = InvEntropy(n=n, r=r, perturber=perturb.value, similarity=similarity, temperature=temperature)
+        settings = scorer.fingerprint
+        with _model(model, base_url, instruction, system, max_tokens) as asker:
+            collected = data.collect(
+                asker,
+                questions,
+                output,
+                console=_err,
+                n=settings.n,
+                r=settings.r,
+                replications=settings.replications - 1,
+                perturber=perturb.value,
+                similarity=similarity,
+                temperature=temperature,
+                max_tokens=max_tokens,
+                timeout=timeout,
+                at_once=at_once,
+                template=f"{{question}} {instruction}".strip(),
+            )
+        data.show_collected(_out, collected)
+        data.show_metrics(_out, data.scored(output, scorer, similarity))
+    if collected.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def calibrate(
+    samples: Annotated[Path, typer.Argument(help="What `invent-chain evaluate` stored.", exists=True, dir_okay=False)],
+    risk: Annotated[float, typer.Option(help="Largest share of wrong answers among those that are given.")] = 0.1,
+    confidence: Annotated[float, typer.Option(help="Probability with which that holds.")] = 0.9,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The calibration.")] = Path("calibration.json"),
+    n: N = 9,
+    r: R = None,
+    perturb: Annotated[PerturberName, typer.Option(help="How the siblings were made.")] = PerturberName.gaap,
+    encoder: EncoderOption = "auto",
+) -> None:
+    """Learn P(right) and a threshold with a guarantee from samples whose right answers are known."""
+    from invent_chain.cli import data
+
+    with _told_plainly():
+        similarity = _similarity(encoder)
+        scorer = InvEntropy(n=n, r=r, perturber=perturb.value, similarity=similarity)
+        scores = data.scored(samples, scorer, similarity)
+        calibration, outcome = data.calibrate(scores, risk=risk, confidence=confidence)
+        try:
+            calibration.save(output)
+        except OSError as error:
+            raise ConfigurationError(f"{output} cannot be written: {error.strerror}") from error
+        data.show_calibration(_out, calibration, outcome, lambda text: _out.print(text, highlight=False))
+        _out.print(f"written     {output}", highlight=False)
+    if calibration.certificate is None:
+        raise typer.Exit(5)
 
 
 @app.command()

@@ -7,5 +7,16 @@ same texts.
 from invent_chain.evaluate.dataset import Question, read_questions
 from invent_chain.evaluate.runner import Collected, Collector
 from invent_chain.evaluate.samples import SampledSibling, Samples, SampleStore
+from invent_chain.evaluate.scored import Scored, score_samples
 
-__all__ = ["Collected", "Collector", "Question", "SampleStore", "SampledSibling", "Samples", "read_questions"]
+__all__ = [
+    "Collected",
+    "Collector",
+    "Question",
+    "SampleStore",
+    "SampledSibling",
+    "Samples",
+    "Scored",
+    "read_questions",
+    "score_samples",
+]

@@ -1,0 +1,99 @@
+"""The commands on question files and samples: `evaluate`, `calibrate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from invent_chain.calibrate import Calibration, Certificate, Uncertifiable
+from invent_chain.cli.view import plain
+from invent_chain.evaluate import Collected, Collector, SampleStore, Scored, metrics, read_questions, score_samples
+from invent_chain.pipeline import InvEntropy
+
+_DRAWS = 1000
+
+
+def collect(ask: Any, questions: Path, samples: Path, *, console: Console, **settings: Any) -> Collected:
+    """Sample what is not stored yet, under a progress bar."""
+    rows = read_questions(questions)
+    collector = Collector(ask, SampleStore(samples), **settings)
+    columns = (TextColumn("sampling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=len(rows))
+        return collector.run(rows, progress=lambda done, _total: bar.update(task, completed=done))
+
+
+def scored(samples: Path, scorer: InvEntropy, similarity: Any) -> Scored:
+    """Score the stored samples with the scorer's settings."""
+    return score_samples(SampleStore(samples), scorer, similarity=similarity)
+
+
+def show_collected(console: Console, collected: Collected) -> None:
+    """Say what a run did, and which questions it could not sample."""
+    console.print(
+        f"{collected.stored} questions sampled, {collected.skipped} were there, {len(collected.failed)} failed; "
+        f"{collected.requests} requests",
+        highlight=False,
+    )
+    for name, reason in list(collected.failed.items())[:5]:
+        console.print(f"failed      {plain(name)}: {plain(reason)}", highlight=False)
+
+
+def show_metrics(console: Console, scores: Scored) -> None:
+    """Print how well the score and each measure tell wrong answers from right ones."""
+    right = scores.right
+    console.print(f"{len(right)} questions, {right.mean():.0%} right, model {plain(scores.fingerprint.model)}")
+    if right.all() or not right.any():
+        console.print("Nothing to tell apart: the answers are all right, or all wrong.")
+        return
+    table = Table("measure", "AUROC [95 %]", "PRR", "AURC", "accuracy at 50 %")
+    rows = {f"score ({scores.fingerprint.score})": scores.uncertainty}
+    rows |= {
+        name: 1.0 - values if name in ("support", "consensus") else values for name, values in scores.measures.items()
+    }
+    for name, values in rows.items():
+        interval = metrics.bootstrap(metrics.auroc, values, right, rng=np.random.default_rng(0), draws=_DRAWS)
+        numbers = (
+            metrics.prr(values, right),
+            metrics.aurc(values, right),
+            metrics.accuracy_at_coverage(values, right, coverage=0.5),
+        )
+        table.add_row(name, str(interval), *(f"{number:.3f}" for number in numbers))
+    console.print(table)
+
+
+def calibrate(
+    scores: Scored, *, risk: float, confidence: float
+) -> tuple[Calibration, Certificate | Uncertifiable | None]:
+    """Fit the map and certify a threshold."""
+    return Calibration.fit(
+        scores.uncertainty, scores.right, fingerprint=scores.fingerprint, risk=risk, confidence=confidence
+    )
+
+
+def show_calibration(
+    console: Console, calibration: Calibration, outcome: Certificate | Uncertifiable | None, say: Callable[[str], Any]
+) -> None:
+    """Print what was learned."""
+    fitted = calibration.confidence_map
+    console.print(
+        f"{calibration.labels} labels, {calibration.right} right; {fitted.kind} map to P(right), "
+        f"cross-fitted Brier score {fitted.brier:.3f}",
+        highlight=False,
+    )
+    if isinstance(outcome, Certificate):
+        console.print(
+            f"certified   answers with an uncertainty of at most {outcome.threshold:.2f} are wrong with probability at "
+            f"most {outcome.risk:g}, at confidence {outcome.confidence:g}; {outcome.coverage:.0%} of the answers are "
+            f"below it ({outcome.wrong} of {outcome.accepted} tested ones wrong)",
+            highlight=False,
+        )
+    elif outcome is not None:
+        say(str(outcome))

@@ -1,0 +1,107 @@
+"""Score stored samples with the settings of a scorer: nothing is asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invent_chain.assess import assess
+from invent_chain.embed import as_similarity
+from invent_chain.errors import InputError
+from invent_chain.evaluate.judges import contains
+from invent_chain.evaluate.samples import Samples
+from invent_chain.pipeline import InvEntropy
+from invent_chain.protocols import FloatArray
+from invent_chain.types import Fingerprint
+
+Judge = Callable[[Samples], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scores and labels of the same answers.
+
+    Attributes:
+        samples: What was scored, k questions.
+        uncertainty: Their scores, (k,), in [0, 1]; higher = more uncertain.
+        right: Whether each primary answer is right, (k,).
+        measures: Every measure by name, each (k,).
+        agreement: For each question the agreement of its groups of answers: the question's own, then each sibling's.
+        fingerprint: What the scores depend on, the model's name and temperature included.
+    """
+
+    samples: tuple[Samples, ...]
+    uncertainty: FloatArray
+    right: NDArray[np.bool_]
+    measures: dict[str, FloatArray]
+    agreement: tuple[tuple[float | None, ...], ...]
+    fingerprint: Fingerprint
+
+
+def contains_accepted(samples: Samples) -> bool:
+    """Judge by rule: one of the accepted answers stands in the primary answer as whole words."""
+    return contains(samples.answer, samples.gold, exact_case=samples.exact_case)
+
+
+def score_samples(
+    everything: Iterable[Samples], scorer: InvEntropy, *, similarity: Any = None, judge: Judge = contains_accepted
+) -> Scored:
+    """Score each stored primary answer as `scorer` would have.
+
+    Args:
+        everything: Samples of one model at one temperature, with at least the siblings and answers of the scorer's
+            n, r and replications; what is more is left out. A sibling that stayed silent stays silent.
+        scorer: Whose settings are taken. Its model is not asked.
+        similarity: As for `InvEntropy`, the one that the scorer has.
+        judge: Whether a primary answer is right.
+
+    Raises:
+        InputError: Nothing is stored, models or temperatures are mixed, or more is asked than was sampled.
+    """
+    stored = tuple(everything)
+    if not stored:
+        raise InputError("no samples: collect some first (invent-chain evaluate, or Collector)")
+    kinds = sorted({(s.model, s.temperature) for s in stored}, key=str)
+    if len(kinds) > 1:
+        raise InputError(f"the samples mix models or temperatures, whose scores are not comparable: {kinds}")
+    settings = scorer.fingerprint
+    compare = as_similarity(similarity)
+    assessed = [
+        assess(
+            *_groups(samples, settings),
+            similarity=compare,
+            draws=settings.draws,
+            drop_echo=settings.drop_echo,
+            variant="released" if settings.variant == "released" else "paper",
+        )
+        for samples in stored
+    ]
+    measures = {name: np.array([a.measures[name] for a in assessed]) for name in assessed[0].measures}
+    judged = measures[settings.score]
+    model, temperature = kinds[0]
+    return Scored(
+        samples=stored,
+        uncertainty=judged if settings.score == "normalised" else 1.0 - judged,
+        right=np.array([judge(samples) for samples in stored]),
+        measures=measures,
+        agreement=tuple(a.agreement for a in assessed),
+        fingerprint=replace(settings, model=model, temperature=temperature),
+    )
+
+
+def _groups(samples: Samples, settings: Fingerprint) -> tuple[list[str], list[Sequence[str]]]:
+    own = [samples.answer, *samples.replications]
+    for what, there, wanted in (
+        ("answers to the question", len(own), settings.replications),
+        ("siblings", len(samples.siblings), settings.n),
+        ("answers to a sibling", max((len(s.answers) for s in samples.siblings), default=settings.r), settings.r),
+    ):
+        if there < wanted:
+            raise InputError(f"question {samples.id} has {there} {what} and the scorer wants {wanted}: ask for fewer")
+    siblings = samples.siblings[: settings.n]
+    questions = [samples.question, *(s.text for s in siblings)]
+    return questions, [own[: settings.replications], *(s.answers[: settings.r] for s in siblings)]
