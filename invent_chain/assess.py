@@ -40,6 +40,7 @@ def assess(
     answers: Sequence[Sequence[str]],
     *,
     similarity: Similarity,
+    asked_for: Sequence[int] | None = None,
     draws: int = 30,
     seed: int = 0,
     drop_echo: bool = True,
@@ -55,6 +56,8 @@ def assess(
         answers: Replications of each question, m sequences; the first holds the primary answer first. A sibling's may
             be empty when it failed: it then counts as a state unrelated to every other (uncertainty never falls).
         similarity: How texts are compared; every distinct text is compared in one call.
+        asked_for: Answers that each question was asked for, (m,), the primary one included; what is missing counts
+            against the primary answer in `consensus`. None: as many as came, at least one each.
         draws: Bootstrap draws B >= 1.
         seed: Seed of the bootstrap.
         drop_echo: Drop the question's own words from answers before comparing them.
@@ -97,10 +100,10 @@ def assess(
         between_questions[0],
         np.array([bool(group) for group in others]),
     )
-    wanted = max(map(len, others[1:]), default=0)  # all siblings are asked equally often
-    silent = sum(wanted - len(group) for group in others[1:]) if wanted else 0
     votes = [backing[k] for group in others for k in group if k != _ISOLATED]
-    values["consensus"] = m.consensus(np.array(votes), silent + sum(group == [_ISOLATED] for group in others[1:]))
+    expected = [max(len(group), 1) for group in answers] if asked_for is None else asked_for
+    missing = sum(max(count - len(group), 0) for count, group in zip(expected, answers, strict=True))
+    values["consensus"] = m.consensus(np.array(votes), missing)
     back = np.argsort(order)
     return Assessment(
         measures=values,

@@ -278,7 +278,8 @@ class InvEntropy:
         answers = [(answer, *sampled.outcomes[0].texts), *(outcome.texts for outcome in sampled.outcomes[1:])]
         assessment = None
         if comparable:
-            assessment, failure = await self._assess([text for text, _ in wanted], answers)
+            asked_for = [count + (k == 0) for k, (_, count) in enumerate(wanted)]
+            assessment, failure = await self._assess([text for text, _ in wanted], answers, asked_for)
             problems += [failure] if failure else []
         usage = spent + perturbed.usage + sampled.usage
         report = self._report(
@@ -362,7 +363,7 @@ class InvEntropy:
         return perturbed, [f"{made} of {self._n} perturbations could be made"] if made < self._n else [], True
 
     async def _assess(
-        self, questions: Sequence[str], answers: Sequence[Sequence[str]]
+        self, questions: Sequence[str], answers: Sequence[Sequence[str]], asked_for: Sequence[int]
     ) -> tuple[Assessment | None, str | None]:
         if sum(map(len, answers)) < 2:
             return None, "no answer came back to compare with"
@@ -372,6 +373,7 @@ class InvEntropy:
                     questions,
                     answers,
                     similarity=self._similarity,
+                    asked_for=asked_for,
                     draws=self._draws,
                     seed=self._seed,
                     drop_echo=self._drop_echo,

@@ -190,7 +190,7 @@ def calibrate(
             calibration.save(output)
         except OSError as error:
             raise ConfigurationError(f"{output} cannot be written: {error.strerror}") from error
-        data.show_calibration(_out, calibration, outcome, lambda text: _out.print(text, highlight=False))
+        data.show_calibration(_out, calibration, outcome)
         _out.print(f"written     {output}", highlight=False)
     if calibration.certificate is None:
         raise typer.Exit(5)

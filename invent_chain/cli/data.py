@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +73,15 @@ def calibrate(
 ) -> tuple[Calibration, Certificate | Uncertifiable | None]:
     """Fit the map and certify a threshold."""
     return Calibration.fit(
-        scores.uncertainty, scores.right, fingerprint=scores.fingerprint, risk=risk, confidence=confidence
+        scores.uncertainty,
+        scores.right.astype(np.float64),
+        fingerprint=scores.fingerprint,
+        risk=risk,
+        confidence=confidence,
     )
 
 
-def show_calibration(
-    console: Console, calibration: Calibration, outcome: Certificate | Uncertifiable | None, say: Callable[[str], Any]
-) -> None:
+def show_calibration(console: Console, calibration: Calibration, outcome: Certificate | Uncertifiable | None) -> None:
     """Print what was learned."""
     fitted = calibration.confidence_map
     console.print(
@@ -96,4 +97,4 @@ def show_calibration(
             highlight=False,
         )
     elif outcome is not None:
-        say(str(outcome))
+        console.print(str(outcome), highlight=False)

@@ -74,6 +74,7 @@ def score_samples(
         assess(
             *_groups(samples, settings),
             similarity=compare,
+            asked_for=[settings.replications, *[settings.r] * settings.n],
             draws=settings.draws,
             drop_echo=settings.drop_echo,
             variant="released" if settings.variant == "released" else "paper",
