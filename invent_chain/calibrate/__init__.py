@@ -2,6 +2,14 @@
 
 from invent_chain.calibrate.artefact import Calibration
 from invent_chain.calibrate.certify import Certificate, Uncertifiable, certify
-from invent_chain.calibrate.maps import ConfidenceMap, fit_map
+from invent_chain.calibrate.maps import ConfidenceMap, cross_fitted_confidence, fit_map
 
-__all__ = ["Calibration", "Certificate", "ConfidenceMap", "Uncertifiable", "certify", "fit_map"]
+__all__ = [
+    "Calibration",
+    "Certificate",
+    "ConfidenceMap",
+    "Uncertifiable",
+    "certify",
+    "cross_fitted_confidence",
+    "fit_map",
+]

@@ -78,6 +78,21 @@ def fit_map(
     return ConfidenceMap(best, tuple(knots.tolist()), tuple(values.tolist()), briers[best])
 
 
+def cross_fitted_confidence(
+    uncertainty: FloatArray, right: FloatArray, *, kind: MapKind = "isotonic", seed: int = 0
+) -> FloatArray:
+    """Return P(right) of each labelled answer by a map that was fitted without it, (m,), for honest diagrams.
+
+    Raises:
+        InputError: As `fit_map`.
+    """
+    scores, wrong = checked_labels(uncertainty, right)
+    if len(scores) < FEWEST_LABELS:
+        raise InputError(f"{len(scores)} labels are too few for a map: at least {FEWEST_LABELS} are needed")
+    fold = np.random.default_rng(seed).permutation(len(scores)) % _FOLDS
+    return cross_fitted(scores, (~wrong).astype(np.float64), fold, kind)
+
+
 def cross_fitted(scores: FloatArray, truth: FloatArray, fold: NDArray[np.int64], kind: MapKind) -> FloatArray:
     """Return for each answer P(right) by a map fitted to the other folds, (m,)."""
     probability = np.empty(len(scores))

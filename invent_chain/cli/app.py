@@ -92,31 +92,37 @@ def ask(
     timeout: Annotated[float, typer.Option(help="Longest time for one request in seconds.")] = 60.0,
     encoder: EncoderOption = "auto",
     seed: Seed = 0,
+    html: Annotated[Path | None, typer.Option(help="Also write a page about it.")] = None,
     gate: Annotated[bool, typer.Option("--gate", help='Exit with 10 unless the decision is "answer".')] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask a question; show the answer, how uncertain it is, and why."""
+    from invent_chain.report import query_page
+
     with _told_plainly(), _model(model, base_url, instruction, system, max_tokens) as asker:
+        similarity = _similarity(encoder)
         scorer = InvEntropy(
             asker,
             n=n,
             r=r,
             perturber=perturb.value,
-            similarity=_similarity(encoder),
+            similarity=similarity,
             temperature=temperature,
             max_tokens=max_tokens,
             timeout=timeout,
             seed=seed,
         )
         with scorer, view.Live(_err, _out, quiet=as_json) as live:
-            report = scorer.score(question, answer=answer, progress=live)
+            found = scorer.score(question, answer=answer, progress=live)
+        if html is not None:
+            _write(html, query_page(found, similarity=similarity))
     if as_json:
-        typer.echo(report.to_json(indent=2))
+        typer.echo(found.to_json(indent=2))
     else:
-        view.show_report(_out, report)
-    if report.status == "failed":
+        view.show_report(_out, found)
+    if found.status == "failed":
         raise typer.Exit(4)
-    if gate and report.decision.action != "answer":
+    if gate and found.decision.action != "answer":
         raise typer.Exit(10)
 
 
@@ -197,6 +203,30 @@ def calibrate(
 
 
 @app.command()
+def report(
+    samples: Annotated[Path, typer.Argument(help="What `invent-chain evaluate` stored.", exists=True, dir_okay=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
+    risk: Annotated[float, typer.Option(help="Largest share of wrong answers, for the certified point.")] = 0.1,
+    confidence: Annotated[float, typer.Option(help="Probability with which that holds.")] = 0.9,
+    n: N = 9,
+    r: R = None,
+    perturb: Annotated[PerturberName, typer.Option(help="How the siblings were made.")] = PerturberName.gaap,
+    encoder: EncoderOption = "auto",
+) -> None:
+    """Write one HTML page: reliability, risk and coverage, distributions, the most confident errors."""
+    from invent_chain.calibrate import certify
+    from invent_chain.cli import data
+    from invent_chain.report import samples_page
+
+    with _told_plainly():
+        similarity = _similarity(encoder)
+        scores = data.scored(samples, InvEntropy(n=n, r=r, perturber=perturb.value, similarity=similarity), similarity)
+        outcome = certify(scores.uncertainty, scores.right.astype(float), risk=risk, confidence=confidence)
+        _write(output, samples_page(scores, outcome))
+    _out.print(f"written     {output}", highlight=False)
+
+
+@app.command()
 def perturb(
     question: Question,
     n: N = 9,
@@ -254,6 +284,13 @@ def doctor() -> None:
     view.show_findings(_out, findings)
     if not all(finding.present for finding in findings if finding.required):
         raise typer.Exit(3)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _similarity(encoder: str) -> Similarity | LexicalEncoder | SentenceTransformerEncoder:
