@@ -78,8 +78,8 @@ class Uncertifiable:
         if self.more_labels is None:
             return f"{asked} is not certifiable: no threshold leaves that few wrong answers; allow more risk"
         return (
-            f"{asked} is not certifiable with these data ({self.labels} labels): about {self.more_labels} more labels "
-            "would be needed"
+            f"{asked} is not certifiable with these data ({self.labels} labels): about {self.more_labels} more "
+            f"label{'s' * (self.more_labels != 1)} would be needed"
         )
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from invent_chain.cli import view
 from invent_chain.cli.doctor import examine
-from invent_chain.demo import MODEL_NAME, BundledModel
+from invent_chain.demo import MODEL_NAME, MOST_CHOICES, BundledModel
 from invent_chain.demo import is_installed as bundled_model_is_installed
 from invent_chain.embed import LexicalEncoder, SentenceTransformerEncoder, as_similarity, bundled_minilm
 from invent_chain.errors import AskError, ConfigurationError, InputError, InventError, MissingExtraError
@@ -324,7 +324,8 @@ def _model(model: str, base_url: str, instruction: str, system: str | None, max_
             openai.OpenAI(base_url=server.base_url, api_key="bundled", max_retries=0) as client,
         ):
             # Greedy, so that the same question shows the same answer.
-            yield OpenAIAsk(client, model=MODEL_NAME, extra={"temperature": 0.0, "max_tokens": max_tokens}, **settings)
+            extra = {"temperature": 0.0, "max_tokens": max_tokens}
+            yield OpenAIAsk(client, model=MODEL_NAME, extra=extra, max_n=MOST_CHOICES, **settings)
         return
     key = os.environ.get("OPENAI_API_KEY")
     if not key and not base_url:

@@ -24,7 +24,7 @@ figure { margin: 0 } figcaption { color: var(--soft); font-size: .85rem }
 svg { width: 100%; height: auto; display: block } svg text { fill: var(--soft); font: 12px system-ui, sans-serif }
 .scroll { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-size: .9rem }
 th, td { text-align: left; vertical-align: top; padding: .4rem .75rem .4rem 0; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere } td.number, th.number { text-align: right; white-space: nowrap }
+  overflow-wrap: anywhere } th { overflow-wrap: normal } td.number, th.number { text-align: right; white-space: nowrap }
 .wrong { color: var(--wrong) } .right { color: var(--right) } details { margin: .5rem 0 } summary { cursor: pointer }
 .heat td { padding: 0; border: 1px solid var(--ground); height: 1.6rem; text-align: center; font-size: .7rem }
 """

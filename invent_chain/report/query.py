@@ -72,18 +72,18 @@ def _walks(report: UncertaintyReport, similarity: Any) -> str:
 
 
 def _heat(name: str, matrix: FloatArray, names: list[str]) -> str:
-    top = float(matrix.max())
+    least, top = float(matrix.min()), float(matrix.max())
+    span = max(top - least, 1e-12)
     rows = "".join(
         "<tr>"
         + "".join(
-            f'<td style="background: rgba(var(--heat), {value / top:.2f})" '
+            f'<td style="background: rgba(var(--heat), {(value - least) / span:.2f})" '
             f'title="{escape(f"{a} -> {b}: {value:.3f}")}"></td>'
             for b, value in zip(names, row, strict=True)
         )
         + "</tr>"
         for a, row in zip(names, matrix.tolist(), strict=True)
     )
-    least = float(matrix.min())
     return (
         f'<figure><table class="heat">{rows}</table><figcaption>{escape(name)}: rows from, columns to, the question '
         f"first; {least:.3f} (pale) to {top:.3f}</figcaption></figure>"
