@@ -42,7 +42,7 @@ def dots(points: Iterable[tuple[float, float, str]], colour: str = "right") -> s
 
 
 def bars(heights: Sequence[float], colour: str, *, offset: float) -> str:
-    """Return one bar for each of equal bins over [0, 1], in the left half of its bin (`offset` 0) or the right (0.5)."""
+    """Return one bar a bin over [0, 1], in the left half of its bin (`offset` 0) or in the right one (0.5)."""
     width = 1 / len(heights)
     drawn = []
     for k, height in enumerate(heights):
