@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from invent_chain import Decision, InvEntropy, Thresholds, UncertaintyReport
+from invent_chain.decide import Escalation, LeastCost
 from invent_chain.errors import ConfigurationError
-from invent_chain.types import Usage
+from invent_chain.types import Status, Usage
 
 
 @pytest.mark.parametrize(
@@ -92,3 +95,45 @@ def test_explanations_are_one_sentence_with_the_decision(report: UncertaintyRepo
 def test_usage_adds_up_and_unknown_tokens_stay_unknown() -> None:
     assert Usage(1, 10, None, 0.5) + Usage(2, 5, None, 1.0) == Usage(3, 15, None, 1.5)
     assert Usage(1) + Usage(1, 3, 4) == Usage(2, 3, 4)
+
+
+def least_cost(**settings: Any) -> LeastCost:
+    return LeastCost(**{"confidence": lambda score: 1.0 - score, "wrong": 10.0, "abstain": 3.0, **settings})
+
+
+@pytest.mark.parametrize(
+    ("score", "action"), [(0.0, "answer"), (0.15, "answer"), (0.16, "fallback"), (0.9, "fallback")]
+)
+def test_the_least_expected_cost_decides(score: float, action: str) -> None:
+    policy = least_cost(fallback=Escalation(cost=0.5, p_right=0.9), retrieve_more=Escalation(cost=1.0, p_right=0.7))
+    assert policy(score, "ok").action == action
+    assert "retrieve_more 4" in policy(score, "ok").reason
+
+
+def test_where_nothing_is_worth_its_cost_it_abstains() -> None:
+    assert least_cost()(0.31, "ok").action == "abstain"
+    assert least_cost(fallback=Escalation(cost=9.0, p_right=1.0))(0.31, "ok").action == "abstain"
+    assert least_cost()(0.3, "ok").action == "answer"  # equal costs: the first
+
+
+@pytest.mark.parametrize("status", ["degraded", "failed"])
+def test_without_a_comparable_score_the_answer_is_not_given_as_it_is(status: Status) -> None:
+    assert least_cost()(0.0, status).action == "abstain"
+    decision = least_cost(fallback=Escalation(cost=0.0, p_right=0.8))(0.0, status)
+    assert decision.action == "fallback"
+    assert f"P(right) is not known (status {status})" in decision.reason
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: least_cost(wrong=0.0),
+        lambda: least_cost(wrong=float("inf")),
+        lambda: least_cost(abstain=-1.0),
+        lambda: Escalation(cost=float("nan"), p_right=0.5),
+        lambda: Escalation(cost=1.0, p_right=1.5),
+    ],
+)
+def test_costs_out_of_range_are_refused(build: Callable[[], object]) -> None:
+    with pytest.raises(ConfigurationError, match="cost|p_right|wrong"):
+        build()
