@@ -2,12 +2,15 @@
 
 from invent_chain.calibrate.artefact import Calibration
 from invent_chain.calibrate.certify import Certificate, Uncertifiable, certify
+from invent_chain.calibrate.drift import Drift, DriftMonitor
 from invent_chain.calibrate.maps import ConfidenceMap, cross_fitted_confidence, fit_map
 
 __all__ = [
     "Calibration",
     "Certificate",
     "ConfidenceMap",
+    "Drift",
+    "DriftMonitor",
     "Uncertifiable",
     "certify",
     "cross_fitted_confidence",

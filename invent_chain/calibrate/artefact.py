@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 _QUANTILES = tuple(k / 10 for k in range(11))
+_BINS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Calibration:
         labels: Labelled answers.
         right: Right ones among them.
         quantiles: Deciles of the labelled scores, 11 values from the least to the greatest: the calibrated range.
+        histogram: How many labelled scores lie in each of 20 equal bins over [0, 1].
         version: Version of this format.
     """
 
@@ -44,6 +46,7 @@ class Calibration:
     labels: int
     right: int
     quantiles: tuple[float, ...]
+    histogram: tuple[int, ...]
     version: int = VERSION
 
     @staticmethod
@@ -84,6 +87,7 @@ class Calibration:
             labels=len(uncertainty),
             right=int(np.sum(right)),
             quantiles=tuple(np.quantile(uncertainty, _QUANTILES).tolist()),
+            histogram=histogram(uncertainty),
         )
         return calibration, outcome
 
@@ -149,6 +153,11 @@ class Calibration:
             return _adapter().validate_python(plain)
         except ValueError as error:
             raise CalibrationError(f"{path} is no calibration: {error}") from error
+
+
+def histogram(scores: FloatArray) -> tuple[int, ...]:
+    """Count scores in [0, 1] by 20 equal bins."""
+    return tuple(np.histogram(scores, bins=_BINS, range=(0.0, 1.0))[0].tolist())
 
 
 @cache
