@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from invent_chain import InvEntropy, OpenAIAsk
-from invent_chain.demo import MODEL_NAME, BundledModel
+from invent_chain.demo import MODEL_NAME, MOST_CHOICES, BundledModel
 from invent_chain.embed import bundled_minilm
 from invent_chain.errors import InventError
 from invent_chain.types import UncertaintyReport
@@ -25,7 +25,8 @@ def base_url() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def report(base_url: str) -> UncertaintyReport:
     with openai.OpenAI(base_url=base_url, api_key="none", max_retries=0) as client:
-        ask = OpenAIAsk(client, model=MODEL_NAME, template=TEMPLATE, extra={"temperature": 0.0, "max_tokens": 32})
+        extra = {"temperature": 0.0, "max_tokens": 32}
+        ask = OpenAIAsk(client, model=MODEL_NAME, template=TEMPLATE, extra=extra, max_n=MOST_CHOICES)
         with InvEntropy(ask, similarity=bundled_minilm(), max_tokens=32) as scorer:
             return scorer.score("Which river flows through the old town of Prague?")
 
@@ -35,7 +36,7 @@ def test_a_question_goes_in_and_everything_comes_out(report: UncertaintyReport) 
     assert report.answer.strip()
     assert 0.0 <= report.score <= 1.0
     assert len(report.siblings) == 10
-    assert [len(s.answers) for s in report.siblings] == [5] * 10
+    assert [len(s.answers) for s in report.siblings] == [23, *[3] * 9]
     assert all("Prague" in s.question for s in report.siblings)
     assert set(report.measures) == {
         "inv_entropy",
@@ -45,13 +46,14 @@ def test_a_question_goes_in_and_everything_comes_out(report: UncertaintyReport) 
         "max_py_x",
         "normalised",
         "support",
+        "consensus",
     }
     assert report.decision.action in report.explain()
     assert UncertaintyReport.from_json(report.to_json()) == report
 
 
-def test_one_request_brings_all_replications_of_a_question(report: UncertaintyReport) -> None:
-    assert report.usage.requests == 11, "one for the answer, one for each of ten questions"
+def test_one_request_brings_as_many_replications_as_the_server_has_slots(report: UncertaintyReport) -> None:
+    assert report.usage.requests == 1 + 2 + 9, "the answer, 22 replications by 16 slots, nine siblings"
 
 
 @pytest.mark.anyio
