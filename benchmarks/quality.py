@@ -20,7 +20,7 @@ from invent_chain.embed import CosineSimilarity, bundled_minilm, drop_echo
 from invent_chain.evaluate import Samples, SampleStore
 from invent_chain.evaluate import baselines as b
 from invent_chain.evaluate import metrics as m
-from invent_chain.evaluate.judges import contains
+from invent_chain.evaluate.scored import contains_accepted
 
 DEFAULT = "consensus, half siblings (the default)"
 PUBLISHED = ("lexical entropy", "semantic entropy", "degree matrix")
@@ -101,7 +101,7 @@ def main() -> None:
     options = parser.parse_args()
 
     everything = list(SampleStore(options.samples))
-    right = np.array([contains(s.answer, s.gold, exact_case=s.exact_case) for s in everything])
+    right = np.array([contains_accepted(s) for s in everything])
     held = np.array([zlib.crc32(s.id.encode()) % 2 == 1 for s in everything])
     by_temperature = [{s.id: s for s in SampleStore(path)} for path in options.tsu]
     cached = Cached()

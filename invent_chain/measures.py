@@ -18,12 +18,16 @@ encoder and similarity.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr
 
 from invent_chain.protocols import FloatArray
 from invent_chain.walk import Walk
+
+Value = TypeVar("Value", float, FloatArray)
 
 SAME_MEANING = 0.7
 """Agreement from which two answers count as saying the same; chosen on a development split (docs/method.md)."""
@@ -128,6 +132,11 @@ def consensus(agreements: FloatArray, against: int = 0) -> float:
     """
     total = len(agreements) + against
     return int((agreements >= SAME_MEANING).sum()) / total if total else 0.0
+
+
+def as_uncertainty(name: str, value: Value) -> Value:
+    """Return a measure so that higher = more uncertain: `1 - value` for those of certainty, else the value itself."""
+    return 1.0 - value if name in ("consensus", "support") else value
 
 
 def _diagonal_entropy(conditional: FloatArray) -> FloatArray:

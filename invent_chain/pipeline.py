@@ -21,8 +21,9 @@ from invent_chain.decide import Policy, Thresholds
 from invent_chain.embed import as_similarity
 from invent_chain.errors import CalibrationError, ConfigurationError, EmbeddingError, InputError, InventError
 from invent_chain.loop_thread import LoopThread
+from invent_chain.measures import as_uncertainty
 from invent_chain.perturb import as_perturber
-from invent_chain.protocols import Ask, PerturbContext, Sink
+from invent_chain.protocols import Ask, PerturbContext, Similarity, Sink
 from invent_chain.sample import Sampled, as_ask, ask_once, sample
 from invent_chain.structure import agreement_by_part
 from invent_chain.types import (
@@ -325,6 +326,11 @@ class InvEntropy:
         """
         return InvEntropy(**{**self._settings, **changes})
 
+    @property
+    def similarity(self) -> Similarity:
+        """How this scorer compares texts."""
+        return self._similarity
+
     def close(self) -> None:
         """Stop the thread behind `score`; called on leaving `with InvEntropy(...) as scorer`."""
         self._loop.close()
@@ -398,7 +404,7 @@ class InvEntropy:
         score = 1.0
         status: Status = "failed"
         if assessment:
-            score = measures["normalised"] if self._score == "normalised" else 1.0 - measures[self._score]
+            score = as_uncertainty(self._score, measures[self._score])
             status = "degraded" if problems else "ok"
         decision, status = self._decide(score, status, problems)
         fingerprint = replace(self.fingerprint, model=model)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from invent_chain.calibrate.certify import Certificate, Uncertifiable, certify
+from invent_chain.calibrate.certify import Certificate, Labels, Uncertifiable, certify
 from invent_chain.calibrate.maps import ConfidenceMap, MapKind, fit_map
 from invent_chain.decide import Thresholds
 from invent_chain.errors import CalibrationError
@@ -52,7 +52,7 @@ class Calibration:
     @staticmethod
     def fit(
         uncertainty: FloatArray,
-        right: FloatArray,
+        right: Labels,
         *,
         fingerprint: Fingerprint,
         risk: float | None = None,

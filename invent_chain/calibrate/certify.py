@@ -15,6 +15,8 @@ from scipy.stats import beta
 from invent_chain.errors import ConfigurationError, InputError
 from invent_chain.protocols import FloatArray
 
+Labels = NDArray[np.bool_] | FloatArray
+
 _GRID = np.arange(1, 101) / 100
 _ASIDE = 0.2
 """Share of the scores that chooses where the tests begin, and is not tested on."""
@@ -84,7 +86,7 @@ class Uncertifiable:
 
 
 def certify(
-    uncertainty: FloatArray, right: FloatArray, *, risk: float, confidence: float = 0.9, seed: int = 0
+    uncertainty: FloatArray, right: Labels, *, risk: float, confidence: float = 0.9, seed: int = 0
 ) -> Certificate | Uncertifiable:
     """Find the largest threshold whose selective risk is certified.
 
@@ -129,7 +131,7 @@ def certify(
     return Certificate(float(_GRID[last]), risk, confidence, n, k, len(tested), len(scores), upper)
 
 
-def checked_labels(uncertainty: FloatArray, right: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+def checked_labels(uncertainty: FloatArray, right: Labels) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return scores and whether each answer is wrong.
 
     Raises:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression, minimize
 from scipy.special import expit
 
-from invent_chain.calibrate.certify import checked_labels
+from invent_chain.calibrate.certify import Labels, checked_labels
 from invent_chain.errors import ConfigurationError, InputError
 from invent_chain.protocols import FloatArray
 
@@ -44,7 +44,7 @@ class ConfidenceMap:
 
 
 def fit_map(
-    uncertainty: FloatArray, right: FloatArray, *, kind: MapKind | Literal["auto"] = "auto", seed: int = 0
+    uncertainty: FloatArray, right: Labels, *, kind: MapKind | Literal["auto"] = "auto", seed: int = 0
 ) -> ConfidenceMap:
     """Fit a map, and judge it on labels that it was not fitted to.
 
@@ -64,14 +64,12 @@ def fit_map(
     """
     if kind not in ("auto", "isotonic", "logistic"):
         raise ConfigurationError(f"kind={kind!r}: choose 'auto', 'isotonic' or 'logistic'")
-    scores, wrong = checked_labels(uncertainty, right)
-    if len(scores) < FEWEST_LABELS:
-        raise InputError(f"{len(scores)} labels are too few for a map: at least {FEWEST_LABELS} are needed")
+    scores, wrong = _enough_labels(uncertainty, right)
     if wrong.all() or not wrong.any():
         raise InputError(f"all {len(scores)} labels are {'wrong' if wrong.all() else 'right'}: both kinds are needed")
     truth = (~wrong).astype(np.float64)
     kinds: tuple[MapKind, ...] = ("isotonic", "logistic") if kind == "auto" else (kind,)
-    fold = np.random.default_rng(seed).permutation(len(scores)) % _FOLDS
+    fold = _folds(len(scores), seed)
     briers = {one: float(((cross_fitted(scores, truth, fold, one) - truth) ** 2).mean()) for one in kinds}
     best = min(kinds, key=briers.__getitem__)
     knots, values = _fit(scores, truth, best)
@@ -79,17 +77,15 @@ def fit_map(
 
 
 def cross_fitted_confidence(
-    uncertainty: FloatArray, right: FloatArray, *, kind: MapKind = "isotonic", seed: int = 0
+    uncertainty: FloatArray, right: Labels, *, kind: MapKind = "isotonic", seed: int = 0
 ) -> FloatArray:
     """Return P(right) of each labelled answer by a map that was fitted without it, (m,), for honest diagrams.
 
     Raises:
         InputError: As `fit_map`.
     """
-    scores, wrong = checked_labels(uncertainty, right)
-    if len(scores) < FEWEST_LABELS:
-        raise InputError(f"{len(scores)} labels are too few for a map: at least {FEWEST_LABELS} are needed")
-    fold = np.random.default_rng(seed).permutation(len(scores)) % _FOLDS
+    scores, wrong = _enough_labels(uncertainty, right)
+    fold = _folds(len(scores), seed)
     return cross_fitted(scores, (~wrong).astype(np.float64), fold, kind)
 
 
@@ -100,6 +96,17 @@ def cross_fitted(scores: FloatArray, truth: FloatArray, fold: NDArray[np.int64],
         held = fold == k
         probability[held] = np.interp(scores[held], *_fit(scores[~held], truth[~held], kind))
     return probability
+
+
+def _enough_labels(uncertainty: FloatArray, right: Labels) -> tuple[FloatArray, NDArray[np.bool_]]:
+    scores, wrong = checked_labels(uncertainty, right)
+    if len(scores) < FEWEST_LABELS:
+        raise InputError(f"{len(scores)} labels are too few for a map: at least {FEWEST_LABELS} are needed")
+    return scores, wrong
+
+
+def _folds(labels: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).permutation(labels) % _FOLDS
 
 
 def _fit(scores: FloatArray, truth: FloatArray, kind: MapKind) -> tuple[FloatArray, FloatArray]:

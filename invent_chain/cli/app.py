@@ -64,6 +64,17 @@ R = Annotated[
         "--r", help="Answers for each question; by default 3 for a sibling, 23 for the question itself.", min=1
     ),
 ]
+Model = Annotated[str, typer.Option(help=f"Model name; 'bundled' is {MODEL_NAME} on this machine.")]
+BaseUrl = Annotated[str, typer.Option(help="OpenAI-compatible server; the key comes from OPENAI_API_KEY.")]
+Instruction = Annotated[str, typer.Option(help="Appended to every question.")]
+System = Annotated[str | None, typer.Option(help="System prompt.")]
+Temperature = Annotated[float, typer.Option(help="Sampling temperature of the siblings.", min=0.0)]
+MaxTokens = Annotated[int, typer.Option(help="Longest answer in tokens.", min=1)]
+Timeout = Annotated[float, typer.Option(help="Longest time for one request in seconds.")]
+Perturb = Annotated[PerturberName, typer.Option(help="How siblings are made.")]
+SamplesFile = Annotated[Path, typer.Argument(help="What `invent-chain evaluate` stored.", exists=True, dir_okay=False)]
+Risk = Annotated[float, typer.Option(help="Largest share of wrong answers among those that are given.")]
+Confidence = Annotated[float, typer.Option(help="Probability with which that holds.")]
 Seed = Annotated[int, typer.Option(help="Same seed and same answers, same report.", min=0)]
 EncoderOption = Annotated[
     str,
@@ -79,17 +90,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 @app.command()
 def ask(
     question: Question,
-    model: Annotated[str, typer.Option(help=f"Model name; 'bundled' is {MODEL_NAME} on this machine.")] = "",
-    base_url: Annotated[str, typer.Option(help="OpenAI-compatible server; the key comes from OPENAI_API_KEY.")] = "",
+    model: Model = "",
+    base_url: BaseUrl = "",
     n: N = 9,
     r: R = None,
-    perturb: Annotated[PerturberName, typer.Option(help="How siblings are made.")] = PerturberName.gaap,
+    perturb: Perturb = PerturberName.gaap,
     answer: Annotated[str | None, typer.Option(help="Score this answer instead of asking for one.")] = None,
-    instruction: Annotated[str, typer.Option(help="Appended to every question.")] = "Answer concisely.",
-    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
-    temperature: Annotated[float, typer.Option(help="Sampling temperature of the siblings.", min=0.0)] = 0.7,
-    max_tokens: Annotated[int, typer.Option(help="Longest answer in tokens.", min=1)] = 128,
-    timeout: Annotated[float, typer.Option(help="Longest time for one request in seconds.")] = 60.0,
+    instruction: Instruction = "Answer concisely.",
+    system: System = None,
+    temperature: Temperature = 0.7,
+    max_tokens: MaxTokens = 128,
+    timeout: Timeout = 60.0,
     encoder: EncoderOption = "auto",
     seed: Seed = 0,
     html: Annotated[Path | None, typer.Option(help="Also write a page about it.")] = None,
@@ -100,13 +111,12 @@ def ask(
     from invent_chain.report import query_page
 
     with _told_plainly(), _model(model, base_url, instruction, system, max_tokens) as asker:
-        similarity = _similarity(encoder)
         scorer = InvEntropy(
             asker,
             n=n,
             r=r,
             perturber=perturb.value,
-            similarity=similarity,
+            similarity=_similarity(encoder),
             temperature=temperature,
             max_tokens=max_tokens,
             timeout=timeout,
@@ -115,7 +125,8 @@ def ask(
         with scorer, view.Live(_err, _out, quiet=as_json) as live:
             found = scorer.score(question, answer=answer, progress=live)
         if html is not None:
-            _write(html, query_page(found, similarity=similarity))
+            with _writing(html):
+                html.write_text(query_page(found, similarity=scorer.similarity), encoding="utf-8")
     if as_json:
         typer.echo(found.to_json(indent=2))
     else:
@@ -130,16 +141,16 @@ def ask(
 def evaluate(
     questions: Annotated[Path, typer.Argument(help="JSONL with id, question, answers; or CSV with question,value.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Where samples are stored; another run goes on.")],
-    model: Annotated[str, typer.Option(help=f"Model name; 'bundled' is {MODEL_NAME} on this machine.")] = "",
-    base_url: Annotated[str, typer.Option(help="OpenAI-compatible server; the key comes from OPENAI_API_KEY.")] = "",
+    model: Model = "",
+    base_url: BaseUrl = "",
     n: N = 9,
     r: R = None,
-    perturb: Annotated[PerturberName, typer.Option(help="How siblings are made.")] = PerturberName.gaap,
-    instruction: Annotated[str, typer.Option(help="Appended to every question.")] = "Answer concisely.",
-    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
-    temperature: Annotated[float, typer.Option(help="Sampling temperature of the siblings.", min=0.0)] = 0.7,
-    max_tokens: Annotated[int, typer.Option(help="Longest answer in tokens.", min=1)] = 128,
-    timeout: Annotated[float, typer.Option(help="Longest time for one request in seconds.")] = 60.0,
+    perturb: Perturb = PerturberName.gaap,
+    instruction: Instruction = "Answer concisely.",
+    system: System = None,
+    temperature: Temperature = 0.7,
+    max_tokens: MaxTokens = 128,
+    timeout: Timeout = 60.0,
     at_once: Annotated[int, typer.Option(help="Questions under way at a time.", min=1)] = 4,
     encoder: EncoderOption = "auto",
 ) -> None:
@@ -147,8 +158,7 @@ def evaluate(
     from invent_chain.cli import data
 
     with _told_plainly():
-        similarity = _similarity(encoder)
-        scorer = InvEntropy(n=n, r=r, perturber=perturb.value, similarity=similarity, temperature=temperature)
+        scorer = InvEntropy(n=n, r=r, perturber=perturb.value, similarity=_similarity(encoder), temperature=temperature)
         settings = scorer.fingerprint
         with _model(model, base_url, instruction, system, max_tokens) as asker:
             collected = data.collect(
@@ -160,42 +170,42 @@ def evaluate(
                 r=settings.r,
                 replications=settings.replications - 1,
                 perturber=perturb.value,
-                similarity=similarity,
+                similarity=scorer.similarity,
                 temperature=temperature,
                 max_tokens=max_tokens,
                 timeout=timeout,
                 at_once=at_once,
-                template=f"{{question}} {instruction}".strip(),
+                template=_template(instruction),
             )
         data.show_collected(_out, collected)
-        data.show_metrics(_out, data.scored(output, scorer, similarity))
+        data.show_metrics(_out, data.scored(output, scorer))
     if collected.failed:
         raise typer.Exit(1)
 
 
 @app.command()
 def calibrate(
-    samples: Annotated[Path, typer.Argument(help="What `invent-chain evaluate` stored.", exists=True, dir_okay=False)],
-    risk: Annotated[float, typer.Option(help="Largest share of wrong answers among those that are given.")] = 0.1,
-    confidence: Annotated[float, typer.Option(help="Probability with which that holds.")] = 0.9,
+    samples: SamplesFile,
+    risk: Risk = 0.1,
+    confidence: Confidence = 0.9,
     output: Annotated[Path, typer.Option("-o", "--output", help="The calibration.")] = Path("calibration.json"),
     n: N = 9,
     r: R = None,
-    perturb: Annotated[PerturberName, typer.Option(help="How the siblings were made.")] = PerturberName.gaap,
+    perturb: Perturb = PerturberName.gaap,
     encoder: EncoderOption = "auto",
 ) -> None:
     """Learn P(right) and a threshold with a guarantee from samples whose right answers are known."""
+    from invent_chain.calibrate import Calibration
     from invent_chain.cli import data
 
     with _told_plainly():
-        similarity = _similarity(encoder)
-        scorer = InvEntropy(n=n, r=r, perturber=perturb.value, similarity=similarity)
-        scores = data.scored(samples, scorer, similarity)
-        calibration, outcome = data.calibrate(scores, risk=risk, confidence=confidence)
-        try:
+        scorer = InvEntropy(n=n, r=r, perturber=perturb.value, similarity=_similarity(encoder))
+        scores = data.scored(samples, scorer)
+        calibration, outcome = Calibration.fit(
+            scores.uncertainty, scores.right, fingerprint=scores.fingerprint, risk=risk, confidence=confidence
+        )
+        with _writing(output):
             calibration.save(output)
-        except OSError as error:
-            raise ConfigurationError(f"{output} cannot be written: {error.strerror}") from error
         data.show_calibration(_out, calibration, outcome)
         _out.print(f"written     {output}", highlight=False)
     if calibration.certificate is None:
@@ -204,13 +214,13 @@ def calibrate(
 
 @app.command()
 def report(
-    samples: Annotated[Path, typer.Argument(help="What `invent-chain evaluate` stored.", exists=True, dir_okay=False)],
+    samples: SamplesFile,
     output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
-    risk: Annotated[float, typer.Option(help="Largest share of wrong answers, for the certified point.")] = 0.1,
-    confidence: Annotated[float, typer.Option(help="Probability with which that holds.")] = 0.9,
+    risk: Risk = 0.1,
+    confidence: Confidence = 0.9,
     n: N = 9,
     r: R = None,
-    perturb: Annotated[PerturberName, typer.Option(help="How the siblings were made.")] = PerturberName.gaap,
+    perturb: Perturb = PerturberName.gaap,
     encoder: EncoderOption = "auto",
 ) -> None:
     """Write one HTML page: reliability, risk and coverage, distributions, the most confident errors."""
@@ -219,10 +229,11 @@ def report(
     from invent_chain.report import samples_page
 
     with _told_plainly():
-        similarity = _similarity(encoder)
-        scores = data.scored(samples, InvEntropy(n=n, r=r, perturber=perturb.value, similarity=similarity), similarity)
-        outcome = certify(scores.uncertainty, scores.right.astype(float), risk=risk, confidence=confidence)
-        _write(output, samples_page(scores, outcome))
+        scorer = InvEntropy(n=n, r=r, perturber=perturb.value, similarity=_similarity(encoder))
+        scores = data.scored(samples, scorer)
+        outcome = certify(scores.uncertainty, scores.right, risk=risk, confidence=confidence)
+        with _writing(output):
+            output.write_text(samples_page(scores, outcome), encoding="utf-8")
     _out.print(f"written     {output}", highlight=False)
 
 
@@ -286,11 +297,16 @@ def doctor() -> None:
         raise typer.Exit(3)
 
 
-def _write(path: Path, text: str) -> None:
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        path.write_text(text, encoding="utf-8")
+        yield
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _template(instruction: str) -> str:
+    return f"{{question}} {instruction}".strip()
 
 
 def _similarity(encoder: str) -> Similarity | LexicalEncoder | SentenceTransformerEncoder:
@@ -308,7 +324,6 @@ def _similarity(encoder: str) -> Similarity | LexicalEncoder | SentenceTransform
 
 @contextmanager
 def _model(model: str, base_url: str, instruction: str, system: str | None, max_tokens: int) -> Iterator[OpenAIAsk]:
-    template = f"{{question}} {instruction}".strip()
     if not model and not base_url and bundled_model_is_installed():
         model = "bundled"
     if not model:
@@ -317,7 +332,7 @@ def _model(model: str, base_url: str, instruction: str, system: str | None, max_
             "or install the bundled one (`invent-chain doctor` names the commands)"
         )
     openai = _openai()
-    settings: dict[str, Any] = {"system": system, "template": template}
+    settings: dict[str, Any] = {"system": system, "template": _template(instruction)}
     if model == "bundled" and not base_url:
         with (
             BundledModel() as server,

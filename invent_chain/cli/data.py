@@ -14,6 +14,7 @@ from rich.table import Table
 from invent_chain.calibrate import Calibration, Certificate, Uncertifiable
 from invent_chain.cli.view import plain
 from invent_chain.evaluate import Collected, Collector, SampleStore, Scored, metrics, read_questions, score_samples
+from invent_chain.measures import as_uncertainty
 from invent_chain.pipeline import InvEntropy
 
 _DRAWS = 1000
@@ -29,9 +30,9 @@ def collect(ask: Any, questions: Path, samples: Path, *, console: Console, **set
         return collector.run(rows, progress=lambda done, _total: bar.update(task, completed=done))
 
 
-def scored(samples: Path, scorer: InvEntropy, similarity: Any) -> Scored:
+def scored(samples: Path, scorer: InvEntropy) -> Scored:
     """Score the stored samples with the scorer's settings."""
-    return score_samples(SampleStore(samples), scorer, similarity=similarity)
+    return score_samples(SampleStore(samples), scorer)
 
 
 def show_collected(console: Console, collected: Collected) -> None:
@@ -54,9 +55,7 @@ def show_metrics(console: Console, scores: Scored) -> None:
         return
     table = Table("measure", "AUROC [95 %]", "PRR", "AURC", "accuracy at 50 %")
     rows = {f"score ({scores.fingerprint.score})": scores.uncertainty}
-    rows |= {
-        name: 1.0 - values if name in ("support", "consensus") else values for name, values in scores.measures.items()
-    }
+    rows |= {name: as_uncertainty(name, values) for name, values in scores.measures.items()}
     for name, values in rows.items():
         interval = metrics.bootstrap(metrics.auroc, values, right, rng=np.random.default_rng(0), draws=_DRAWS)
         numbers = (
@@ -66,19 +65,6 @@ def show_metrics(console: Console, scores: Scored) -> None:
         )
         table.add_row(name, str(interval), *(f"{number:.3f}" for number in numbers))
     console.print(table)
-
-
-def calibrate(
-    scores: Scored, *, risk: float, confidence: float
-) -> tuple[Calibration, Certificate | Uncertifiable | None]:
-    """Fit the map and certify a threshold."""
-    return Calibration.fit(
-        scores.uncertainty,
-        scores.right.astype(np.float64),
-        fingerprint=scores.fingerprint,
-        risk=risk,
-        confidence=confidence,
-    )
 
 
 def show_calibration(console: Console, calibration: Calibration, outcome: Certificate | Uncertifiable | None) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from invent_chain.assess import assess
-from invent_chain.embed import as_similarity
 from invent_chain.errors import InputError
 from invent_chain.evaluate.judges import contains
 from invent_chain.evaluate.samples import Samples
+from invent_chain.measures import as_uncertainty
 from invent_chain.pipeline import InvEntropy
 from invent_chain.protocols import FloatArray
 from invent_chain.types import Fingerprint
@@ -30,7 +29,6 @@ class Scored:
         uncertainty: Their scores, (k,), in [0, 1]; higher = more uncertain.
         right: Whether each primary answer is right, (k,).
         measures: Every measure by name, each (k,).
-        agreement: For each question the agreement of its groups of answers: the question's own, then each sibling's.
         fingerprint: What the scores depend on, the model's name and temperature included.
     """
 
@@ -38,7 +36,6 @@ class Scored:
     uncertainty: FloatArray
     right: NDArray[np.bool_]
     measures: dict[str, FloatArray]
-    agreement: tuple[tuple[float | None, ...], ...]
     fingerprint: Fingerprint
 
 
@@ -47,16 +44,13 @@ def contains_accepted(samples: Samples) -> bool:
     return contains(samples.answer, samples.gold, exact_case=samples.exact_case)
 
 
-def score_samples(
-    everything: Iterable[Samples], scorer: InvEntropy, *, similarity: Any = None, judge: Judge = contains_accepted
-) -> Scored:
+def score_samples(everything: Iterable[Samples], scorer: InvEntropy, *, judge: Judge = contains_accepted) -> Scored:
     """Score each stored primary answer as `scorer` would have.
 
     Args:
         everything: Samples of one model at one temperature, with at least the siblings and answers of the scorer's
             n, r and replications; what is more is left out. A sibling that stayed silent stays silent.
-        scorer: Whose settings are taken. Its model is not asked.
-        similarity: As for `InvEntropy`, the one that the scorer has.
+        scorer: Whose settings and similarity are taken. Its model is not asked.
         judge: Whether a primary answer is right.
 
     Raises:
@@ -69,11 +63,10 @@ def score_samples(
     if len(kinds) > 1:
         raise InputError(f"the samples mix models or temperatures, whose scores are not comparable: {kinds}")
     settings = scorer.fingerprint
-    compare = as_similarity(similarity)
     assessed = [
         assess(
             *_groups(samples, settings),
-            similarity=compare,
+            similarity=scorer.similarity,
             asked_for=[settings.replications, *[settings.r] * settings.n],
             draws=settings.draws,
             drop_echo=settings.drop_echo,
@@ -82,14 +75,12 @@ def score_samples(
         for samples in stored
     ]
     measures = {name: np.array([a.measures[name] for a in assessed]) for name in assessed[0].measures}
-    judged = measures[settings.score]
     model, temperature = kinds[0]
     return Scored(
         samples=stored,
-        uncertainty=judged if settings.score == "normalised" else 1.0 - judged,
+        uncertainty=as_uncertainty(settings.score, measures[settings.score]),
         right=np.array([judge(samples) for samples in stored]),
         measures=measures,
-        agreement=tuple(a.agreement for a in assessed),
         fingerprint=replace(settings, model=model, temperature=temperature),
     )
 

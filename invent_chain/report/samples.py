@@ -33,7 +33,7 @@ def samples_page(scored: Scored, outcome: Certificate | Uncertifiable | None = N
     if right.all() or not right.any():
         raise InputError(f"all {len(right)} answers are {'right' if right.all() else 'wrong'}: nothing to tell apart")
     interval = metrics.bootstrap(metrics.auroc, uncertainty, right, rng=np.random.default_rng(0), draws=1000)
-    confidence = cross_fitted_confidence(uncertainty, right.astype(np.float64))
+    confidence = cross_fitted_confidence(uncertainty, right)
     answers = [1 + len(s.replications) + sum(len(x.answers) for x in s.siblings) for s in scored.samples]
     settings = scored.fingerprint
     return page(

@@ -41,12 +41,12 @@ def scored(size: int = 200) -> Scored:
         sibling = SampledSibling("Palau's <capital>?", "custom", 0.9, (said[0], said[1]))
         return Samples(f"q{k}", f"Question {NASTY}?", gold, False, "m", "", 0.7, "Koror", tuple(said[2:]), (sibling,))
 
-    scorer = InvEntropy(n=1, r=2, replications=10, perturber=lambda _q, _n: [])
-    return score_samples([one(k) for k in range(size)], scorer, similarity=SIMILARITY)
+    scorer = InvEntropy(n=1, r=2, replications=10, similarity=SIMILARITY, perturber=lambda _q, _n: [])
+    return score_samples([one(k) for k in range(size)], scorer)
 
 
 def certified(scores: Scored) -> Certificate:
-    outcome = certify(scores.uncertainty, scores.right.astype(float), risk=0.45, confidence=0.8)
+    outcome = certify(scores.uncertainty, scores.right, risk=0.45, confidence=0.8)
     assert isinstance(outcome, Certificate)
     return outcome
 
@@ -81,7 +81,7 @@ def test_pages_quote_safely_and_need_no_network(html: str) -> None:
 
 def test_labels_of_one_kind_are_refused() -> None:
     scores = scored()
-    one_kind = Scored(scores.samples, scores.uncertainty, np.ones_like(scores.right), {}, (), scores.fingerprint)
+    one_kind = Scored(scores.samples, scores.uncertainty, np.ones_like(scores.right), {}, scores.fingerprint)
     with pytest.raises(InputError, match="all 200 answers are right"):
         samples_page(one_kind)
 
