@@ -25,6 +25,7 @@ from invent_chain.measures import as_uncertainty
 from invent_chain.perturb import as_perturber
 from invent_chain.protocols import Ask, PerturbContext, Similarity, Sink
 from invent_chain.sample import Sampled, as_ask, ask_once, sample
+from invent_chain.sample.settings import check_whole
 from invent_chain.structure import agreement_by_part
 from invent_chain.types import (
     Decision,
@@ -145,8 +146,8 @@ class InvEntropy:
             ("max_requests", max_requests, 1),
             ("max_tokens", max_tokens, 1),
         ):
-            if value is not None and (type(value) is not int or value < least):
-                raise ConfigurationError(f"{name}={value!r}: must be a whole number of at least {least}")
+            if value is not None:
+                check_whole(name, value, least=least)
         for name, limit in (("timeout", timeout), ("deadline", deadline)):
             if limit is not None and not limit > 0.0:
                 raise ConfigurationError(f"{name}={limit!r}: must be more than 0 seconds")

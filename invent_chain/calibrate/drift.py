@@ -12,6 +12,7 @@ from scipy.stats import chi2_contingency
 
 from invent_chain.calibrate.artefact import Calibration, histogram
 from invent_chain.errors import CalibrationError, ConfigurationError
+from invent_chain.sample.settings import check_whole
 from invent_chain.types import UncertaintyReport
 
 logger = logging.getLogger(__name__)
@@ -63,8 +64,7 @@ class DriftMonitor:
         level: float = 0.01,
         on_window: Callable[[Drift], object] | None = None,
     ) -> None:
-        if type(window) is not int or window < 50:
-            raise ConfigurationError(f"window={window!r}: must be a whole number of at least 50")
+        check_whole("window", window, least=50)
         if not 0.0 < level < 1.0:
             raise ConfigurationError(f"level={level}: must lie between 0 and 1, ends excluded")
         self._calibration, self._window, self._level, self._on_window = calibration, window, level, on_window

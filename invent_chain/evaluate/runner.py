@@ -11,13 +11,14 @@ import anyio
 import numpy as np
 
 from invent_chain.embed import as_similarity
-from invent_chain.errors import ConfigurationError, InventError
+from invent_chain.errors import InventError
 from invent_chain.evaluate.dataset import Question
 from invent_chain.evaluate.samples import SampledSibling, Samples, SampleStore
 from invent_chain.loop_thread import LoopThread
 from invent_chain.perturb import as_perturber
 from invent_chain.protocols import Ask, PerturbContext, Perturber, Similarity
 from invent_chain.sample import as_ask, ask_once, sample
+from invent_chain.sample.settings import check_whole
 from invent_chain.types import Perturbation, Sampling
 
 logger = logging.getLogger(__name__)
@@ -88,8 +89,7 @@ class Collector:
             ("seed", seed, 0),
             ("at_once", at_once, 1),
         ):
-            if type(value) is not int or value < least:
-                raise ConfigurationError(f"{name}={value!r}: must be a whole number of at least {least}")
+            check_whole(name, value, least=least)
         self._ask: Ask = as_ask(ask)
         self._store = store
         self._perturber: Perturber = as_perturber(perturber)

@@ -56,7 +56,7 @@ def most_at_once(ask: Ask) -> int:
 
 def check_whole(name: str, value: object, *, least: int = 1) -> None:
     """Raise ConfigurationError unless `value` is a whole number of at least `least`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if type(value) is not int or value < least:
         raise ConfigurationError(f"{name}={value!r}: must be a whole number of at least {least}")
 
 
