@@ -1,6 +1,6 @@
 """How well each uncertainty tells wrong answers from right ones, on samples that were drawn once.
 
-python benchmarks/quality.py SAMPLES.jsonl [--draws 1000] [--tsu COLDER.jsonl HOTTER.jsonl ...]
+python benchmarks/quality.py SAMPLES.jsonl [--draws 1000] [--tsu COLD.jsonl HOT.jsonl ...] [--others OTHERS.json ...]
 
 Every method gets the same number of answers (10, and 50). Nothing is asked of a model; the bundled sentence encoder
 embeds each text once. The held-out half is what no choice of the library was made on.
@@ -9,8 +9,10 @@ embeds each text once. The held-out half is what no choice of the library was ma
 from __future__ import annotations
 
 import argparse
+import json
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -81,6 +83,10 @@ def scores(samples: Samples, budget: int, similarity: CosineSimilarity) -> dict[
     return found
 
 
+def auroc_gain(ours: np.ndarray, theirs: np.ndarray, right: np.ndarray) -> float:
+    return m.auroc(ours, right) - m.auroc(theirs, right)
+
+
 def requests(method: str, budget: int) -> int:
     """Requests for one question at a server that takes `n`, the primary answer's included."""
     siblings = PLANS[budget][1] if "half" in method else 9 if "sibling" in method or "Inv" in method else 0
@@ -98,7 +104,9 @@ def main() -> None:
     parser.add_argument("samples", help="a file that invent_chain.evaluate.Collector wrote")
     parser.add_argument("--draws", type=int, default=1000, help="bootstrap resamples")
     parser.add_argument("--tsu", nargs="*", default=[], help="samples of the same questions at rising temperatures")
+    parser.add_argument("--others", nargs="*", default=[], help="what others.py wrote about SAMPLES")
     options = parser.parse_args()
+    others = [json.loads(Path(path).read_text(encoding="utf-8")) for path in options.others]
 
     everything = list(SampleStore(options.samples))
     right = np.array([contains_accepted(s) for s in everything])
@@ -114,6 +122,11 @@ def main() -> None:
     print(f"{len(everything)} questions ({held.sum()} held out), {right.mean():.0%} right, {everything[0].model}")
     for budget in PLANS:
         values_of = table(everything, budget, similarity)
+        published = list(PUBLISHED)
+        for found in others:
+            for name, by_id in found[str(budget)].items():
+                values_of[name] = np.array([by_id[s.id] for s in everything])
+                published.append(name)
         print(f"\n{budget} answers{'':33}AUROC [95 %]              held out   PRR   AURC  Brier  requests")
         for name, values in sorted(values_of.items(), key=lambda item: -m.auroc(item[1], right)):
             interval = m.bootstrap(m.auroc, values, right, rng=np.random.default_rng(0), draws=options.draws)
@@ -122,15 +135,10 @@ def main() -> None:
                 f"{name:42} {interval!s:24} {m.auroc(values[held], right[held]):8.3f} {m.prr(values, right):6.3f} "
                 f"{m.aurc(values, right):6.3f} {brier:6.3f} {requests(name, budget):6}"
             )
-        best = max(PUBLISHED, key=lambda name: m.auroc(values_of[name], right))
-        rng, gains = np.random.default_rng(0), []
-        while len(gains) < options.draws:
-            drawn = rng.integers(len(right), size=len(right))
-            if 0 < right[drawn].sum() < len(right):
-                gains.append(np.subtract(*(m.auroc(values_of[name][drawn], right[drawn]) for name in (DEFAULT, best))))
-        gain = m.auroc(values_of[DEFAULT], right) - m.auroc(values_of[best], right)
-        low, high = np.quantile(gains, (0.025, 0.975))
-        print(f"the default score above the best published ({best}): {gain:+.3f} [{low:+.3f}, {high:+.3f}], paired")
+        best = max(published, key=lambda name: m.auroc(values_of[name], right))
+        pair = (values_of[DEFAULT], values_of[best], right)
+        gain = m.bootstrap(auroc_gain, *pair, rng=np.random.default_rng(0), draws=options.draws)
+        print(f"the default score above the best published ({best}): {gain}, paired")
 
     if by_temperature:
         shared = sorted(set.intersection(*(set(file) for file in by_temperature)))

@@ -24,7 +24,8 @@ from invent_chain.loop_thread import LoopThread
 from invent_chain.measures import as_uncertainty
 from invent_chain.perturb import as_perturber
 from invent_chain.protocols import Ask, PerturbContext, Similarity, Sink
-from invent_chain.sample import Sampled, as_ask, ask_once, sample
+from invent_chain.rules import Situation, apply
+from invent_chain.sample import Sampled, as_ask, ask_once, prompt_of, sample
 from invent_chain.sample.settings import check_whole
 from invent_chain.structure import agreement_by_part
 from invent_chain.types import (
@@ -206,6 +207,7 @@ class InvEntropy:
             drop_echo=drop_echo,
             variant=variant,
             score=score,
+            prompt="" if self._ask is None else prompt_of(self._ask),
         )
         self._calibration = _loaded(calibration) if isinstance(calibration, str | Path) else calibration
         if self._calibration is not None:
@@ -292,6 +294,7 @@ class InvEntropy:
             notes=(*perturbed.notes, *sampled.notes, *self._notes()),
             usage=replace(usage, seconds=time.perf_counter() - started),
             model=_name(model),
+            prompt=prompt_of(model),
         )
         self._emit(report)
         return report
@@ -315,6 +318,7 @@ class InvEntropy:
             notes=(),
             usage=Usage(),
             model=self.fingerprint.model if model is None else model,
+            prompt="",
         )
         self._emit(report)
         return report
@@ -400,6 +404,7 @@ class InvEntropy:
         notes: tuple[str, ...],
         usage: Usage,
         model: str,
+        prompt: str,
     ) -> UncertaintyReport:
         measures: Mapping[str, float] = assessment.measures if assessment else {}
         score = 1.0
@@ -407,8 +412,8 @@ class InvEntropy:
         if assessment:
             score = as_uncertainty(self._score, measures[self._score])
             status = "degraded" if problems else "ok"
-        decision, status = self._decide(score, status, problems)
-        fingerprint = replace(self.fingerprint, model=model)
+        decision, status = self._decide(Situation(score, status, usage=usage), problems)
+        fingerprint = replace(self.fingerprint, model=model, prompt=prompt)
         confidence, remarks = self._confidence(score, status, fingerprint)
         logger.debug("scored: status=%s score=%.3f requests=%d", status, score, usage.requests)
         return UncertaintyReport(
@@ -445,9 +450,10 @@ class InvEntropy:
             except Exception:
                 logger.warning("the sink %s raised; the report goes on", type(sink).__name__, exc_info=True)
 
-    def _decide(self, score: float, status: Status, problems: list[str]) -> tuple[Decision, Status]:
+    def _decide(self, situation: Situation, problems: list[str]) -> tuple[Decision, Status]:
+        status = situation.status
         try:
-            return self._policy(score, status), status
+            return apply(self._policy, situation), status
         except Exception as error:  # noqa: BLE001 - the answers are paid for: report them, and do not act on them
             problems.append(f"the policy raised {_describe(error)}")
             return Decision("abstain", "the policy failed"), "failed" if status == "failed" else "degraded"

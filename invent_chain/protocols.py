@@ -21,9 +21,10 @@ FloatArray = NDArray[np.float64]
 class Ask(Protocol):
     """Ask the model one question.
 
-    An implementation may carry three optional attributes: `name: str`, which goes into the fingerprint (default: the
-    class name), `max_n: int`, the most answers it can return for one request (default 1), and `bare: Ask`, the same
-    model without template or context, for perturbers that ask it to paraphrase (default: itself).
+    An implementation may carry optional attributes: `name: str`, which goes into the fingerprint (default: the class
+    name), as does `prompt: str`, a digest of the prompt around the question (default: "", not known); `max_n: int`,
+    the most answers it can return for one request (default 1); and `bare: Ask`, the same model without template or
+    context, for perturbers that ask it to paraphrase (default: itself).
     """
 
     async def ask(self, question: str, *, n: int, sampling: Sampling) -> Replies:

@@ -155,6 +155,7 @@ class Fingerprint:
         drop_echo: Whether the question's words were dropped from the answers before comparing them.
         variant: "paper" or "released".
         score: Name of the measure that `score` was made from.
+        prompt: Digest of the system prompt and template around the question; "" where they are not known.
     """
 
     model: str
@@ -168,6 +169,7 @@ class Fingerprint:
     drop_echo: bool
     variant: str
     score: str
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ class Calibration:
 
         Args:
             fingerprint: What the scores depend on.
-            model: Whether the model's name is compared too.
+            model: Whether the model's name and its prompt are compared too; a prompt only where both are known.
 
         Raises:
             CalibrationError: They may not; names each difference.
@@ -119,7 +119,8 @@ class Calibration:
             f"{field.name} was {mine!r} and is {theirs!r}"
             for field in fields(Fingerprint)
             if (mine := getattr(self.fingerprint, field.name)) != (theirs := getattr(fingerprint, field.name))
-            and (model or field.name != "model")
+            and (model or field.name not in ("model", "prompt"))
+            and (field.name != "prompt" or (mine and theirs))
         ]
         if differences:
             raise CalibrationError(

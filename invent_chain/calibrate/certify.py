@@ -17,7 +17,7 @@ from invent_chain.protocols import FloatArray
 
 Labels = NDArray[np.bool_] | FloatArray
 
-_GRID = np.arange(1, 101) / 100
+GRID = np.arange(1, 101) / 100
 _ASIDE = 0.2
 """Share of the scores that chooses where the tests begin, and is not tested on."""
 
@@ -107,28 +107,37 @@ def certify(
         ConfigurationError: `risk` or `confidence` is out of range.
         InputError: Shapes differ, no label is given, or a score is outside [0, 1].
     """
-    for name, value in (("risk", risk), ("confidence", confidence)):
-        if not 0.0 < value < 1.0:
-            raise ConfigurationError(f"{name}={value}: must lie between 0 and 1, ends excluded")
+    check_shares(risk=risk, confidence=confidence)
     scores, wrong = checked_labels(uncertainty, right)
     order = np.random.default_rng(seed).permutation(len(scores))
     aside, tested = np.split(order, [int(np.ceil(_ASIDE * len(scores)))])
-    below = scores[tested][None, :] <= _GRID[:, None] + 1e-12
+    below = scores[tested][None, :] <= GRID[:, None] + 1e-12
     accepted, errors = below.sum(axis=1), (below & wrong[tested][None, :]).sum(axis=1)
 
     level = 1.0 - confidence
     fewest = np.log(level) / np.log(1.0 - risk)
     share = min(2.0 * fewest / max(len(tested), 1), 1.0)
-    start = int(np.searchsorted(_GRID, np.quantile(scores[aside], share) - 1e-12).clip(max=len(_GRID) - 1))
+    start = int(np.searchsorted(GRID, np.quantile(scores[aside], share) - 1e-12).clip(max=len(GRID) - 1))
     failures = np.flatnonzero(bdtr(errors[start:], accepted[start:], risk) > level)
-    last = start + (int(failures[0]) if len(failures) else len(_GRID) - start) - 1
+    last = start + (int(failures[0]) if len(failures) else len(GRID) - start) - 1
     if last < start:
-        needed = _tested_needed(accepted, errors, risk, level)
+        needed = tested_needed(accepted, errors, risk, level)
         more = None if needed is None else max(int(np.ceil(needed * len(scores) / len(tested))) - len(scores), 1)
         return Uncertifiable(risk, confidence, len(scores), more)
     n, k = int(accepted[last]), int(errors[last])
-    upper = 1.0 if k == n else float(beta.ppf(confidence, k + 1, n - k))
-    return Certificate(float(_GRID[last]), risk, confidence, n, k, len(tested), len(scores), upper)
+    return Certificate(float(GRID[last]), risk, confidence, n, k, len(tested), len(scores), upper(k, n, confidence))
+
+
+def check_shares(**shares: float) -> None:
+    """Raise ConfigurationError unless each lies in (0, 1)."""
+    for name, value in shares.items():
+        if not 0.0 < value < 1.0:
+            raise ConfigurationError(f"{name}={value}: must lie between 0 and 1, ends excluded")
+
+
+def upper(wrong: int, n: int, confidence: float) -> float:
+    """Return the one-sided Clopper-Pearson upper bound on a share of which `wrong` of `n` were seen."""
+    return 1.0 if wrong == n else float(beta.ppf(confidence, wrong + 1, n - wrong))
 
 
 def checked_labels(uncertainty: FloatArray, right: Labels) -> tuple[FloatArray, NDArray[np.bool_]]:
@@ -147,7 +156,7 @@ def checked_labels(uncertainty: FloatArray, right: Labels) -> tuple[FloatArray, 
     return scores, labels == 0
 
 
-def _tested_needed(accepted: NDArray[np.int64], errors: NDArray[np.int64], risk: float, level: float) -> float | None:
+def tested_needed(accepted: NDArray[np.int64], errors: NDArray[np.int64], risk: float, level: float) -> float | None:
     """Return how many tested answers would let the most promising threshold pass; None if no share is low enough."""
     needed = []
     for n, k in {(int(n), int(k)) for n, k in zip(accepted, errors, strict=True) if n and k / n < risk}:

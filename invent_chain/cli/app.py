@@ -193,6 +193,10 @@ def calibrate(
     r: R = None,
     perturb: Perturb = PerturberName.gaap,
     encoder: EncoderOption = "auto",
+    fallback: Annotated[
+        Path | None,
+        typer.Option(help="Samples of a stronger model: also certify which share must go to it.", exists=True),
+    ] = None,
 ) -> None:
     """Learn P(right) and a threshold with a guarantee from samples whose right answers are known."""
     from invent_chain.calibrate import Calibration
@@ -204,9 +208,12 @@ def calibrate(
         calibration, outcome = Calibration.fit(
             scores.uncertainty, scores.right, fingerprint=scores.fingerprint, risk=risk, confidence=confidence
         )
+        cascade = None if fallback is None else data.cascade(scores, fallback, risk=risk, confidence=confidence)
         with _writing(output):
             calibration.save(output)
         data.show_calibration(_out, calibration, outcome)
+        if cascade is not None:
+            data.show_cascade(_out, cascade)
         _out.print(f"written     {output}", highlight=False)
     if calibration.certificate is None:
         raise typer.Exit(5)

@@ -11,9 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from invent_chain.calibrate import Calibration, Certificate, Uncertifiable
+from invent_chain.calibrate import Calibration, Cascade, Certificate, Uncertifiable, certify_cascade
 from invent_chain.cli.view import plain
+from invent_chain.errors import InputError
 from invent_chain.evaluate import Collected, Collector, SampleStore, Scored, metrics, read_questions, score_samples
+from invent_chain.evaluate.scored import contains_accepted
 from invent_chain.measures import as_uncertainty
 from invent_chain.pipeline import InvEntropy
 
@@ -84,3 +86,33 @@ def show_calibration(console: Console, calibration: Calibration, outcome: Certif
         )
     elif outcome is not None:
         console.print(str(outcome), highlight=False)
+
+
+def cascade(scores: Scored, fallback: Path, *, risk: float, confidence: float) -> Cascade | Uncertifiable:
+    """Certify a cascade to the model whose samples are in `fallback`.
+
+    Raises:
+        InputError: It has no answer to some of the questions.
+    """
+    strong = {samples.id: contains_accepted(samples) for samples in SampleStore(fallback)}
+    missing = [samples.id for samples in scores.samples if samples.id not in strong]
+    if missing:
+        raise InputError(
+            f"{fallback} lacks {len(missing)} of the questions, such as {missing[0]!r}: sample them there too"
+        )
+    strong_right = np.array([strong[samples.id] for samples in scores.samples])
+    return certify_cascade(scores.uncertainty, scores.right, strong_right, risk=risk, confidence=confidence)
+
+
+def show_cascade(console: Console, found: Cascade | Uncertifiable) -> None:
+    """Print which share goes to the stronger model."""
+    if isinstance(found, Uncertifiable):
+        console.print(f"cascade     {found}", highlight=False)
+        return
+    bound = "every question" if found.threshold is None else f"what is above {found.threshold:.2f}"
+    console.print(
+        f"cascade     {bound} goes to the stronger model ({found.escalated:.0%} of the questions): together they are "
+        f"wrong with probability at most {found.risk:g}, at confidence {found.confidence:g} "
+        f"({found.wrong} of {found.labels} wrong)",
+        highlight=False,
+    )

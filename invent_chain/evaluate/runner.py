@@ -17,7 +17,7 @@ from invent_chain.evaluate.samples import SampledSibling, Samples, SampleStore
 from invent_chain.loop_thread import LoopThread
 from invent_chain.perturb import as_perturber
 from invent_chain.protocols import Ask, PerturbContext, Perturber, Similarity
-from invent_chain.sample import as_ask, ask_once, sample
+from invent_chain.sample import as_ask, ask_once, prompt_of, sample
 from invent_chain.sample.settings import check_whole
 from invent_chain.types import Perturbation, Sampling
 
@@ -178,4 +178,5 @@ class Collector:
                 SampledSibling(p.text, p.operator, p.similarity, outcome.texts)
                 for p, outcome in zip(perturbations, others, strict=True)
             ),
+            prompt=prompt_of(self._ask),
         )

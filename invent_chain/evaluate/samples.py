@@ -49,6 +49,7 @@ class Samples:
         answer: The primary answer: the one that is judged and scored.
         replications: Further answers to the original question.
         siblings: Perturbed questions and their answers.
+        prompt: Digest of system prompt and template (see `Fingerprint.prompt`); "" where they are not known.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Samples:
     answer: str
     replications: tuple[str, ...]
     siblings: tuple[SampledSibling, ...]
+    prompt: str = ""
 
 
 class SampleStore:

@@ -54,14 +54,14 @@ def score_samples(everything: Iterable[Samples], scorer: InvEntropy, *, judge: J
         judge: Whether a primary answer is right.
 
     Raises:
-        InputError: Nothing is stored, models or temperatures are mixed, or more is asked than was sampled.
+        InputError: Nothing is stored, models, temperatures or prompts are mixed, or more is asked than was sampled.
     """
     stored = tuple(everything)
     if not stored:
         raise InputError("no samples: collect some first (invent-chain evaluate, or Collector)")
-    kinds = sorted({(s.model, s.temperature) for s in stored}, key=str)
+    kinds = sorted({(s.model, s.temperature, s.prompt) for s in stored}, key=str)
     if len(kinds) > 1:
-        raise InputError(f"the samples mix models or temperatures, whose scores are not comparable: {kinds}")
+        raise InputError(f"the samples mix models, temperatures or prompts, whose scores are not comparable: {kinds}")
     settings = scorer.fingerprint
     assessed = [
         assess(
@@ -75,13 +75,13 @@ def score_samples(everything: Iterable[Samples], scorer: InvEntropy, *, judge: J
         for samples in stored
     ]
     measures = {name: np.array([a.measures[name] for a in assessed]) for name in assessed[0].measures}
-    model, temperature = kinds[0]
+    model, temperature, prompt = kinds[0]
     return Scored(
         samples=stored,
         uncertainty=as_uncertainty(settings.score, measures[settings.score]),
         right=np.array([judge(samples) for samples in stored]),
         measures=measures,
-        fingerprint=replace(settings, model=model, temperature=temperature),
+        fingerprint=replace(settings, model=model, temperature=temperature, prompt=prompt),
     )
 
 

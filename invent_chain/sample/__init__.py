@@ -4,5 +4,6 @@ from invent_chain.sample.adapt import as_ask
 from invent_chain.sample.callable import CallableAsk
 from invent_chain.sample.openai import OpenAIAsk
 from invent_chain.sample.sampler import Outcome, Sampled, ask_once, sample
+from invent_chain.sample.settings import prompt_of
 
-__all__ = ["CallableAsk", "OpenAIAsk", "Outcome", "Sampled", "as_ask", "ask_once", "sample"]
+__all__ = ["CallableAsk", "OpenAIAsk", "Outcome", "Sampled", "as_ask", "ask_once", "prompt_of", "sample"]

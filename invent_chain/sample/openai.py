@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +59,7 @@ class OpenAIAsk:
         _check_extra(self._extra, client.chat.completions.create)
         self._client, self._system, self._template = client, system, template
         self.name, self.max_n = model, max_n
+        self.prompt = hashlib.sha256(json.dumps([system, template]).encode()).hexdigest()[:12]
 
     def __repr__(self) -> str:
         return f"OpenAIAsk(model={self.name!r}, base_url={safe_url(self._client)!r})"

@@ -54,6 +54,11 @@ def most_at_once(ask: Ask) -> int:
     return int(most)
 
 
+def prompt_of(ask: Ask) -> str:
+    """Return the digest of the prompt around the question (see `Fingerprint.prompt`); "" where it is not known."""
+    return str(getattr(ask, "prompt", ""))
+
+
 def check_whole(name: str, value: object, *, least: int = 1) -> None:
     """Raise ConfigurationError unless `value` is a whole number of at least `least`."""
     if type(value) is not int or value < least:

@@ -10,6 +10,7 @@ from langgraph.runtime import Runtime
 
 from invent_chain.decide import Policy
 from invent_chain.errors import ConfigurationError, InputError
+from invent_chain.rules import Situation, apply
 from invent_chain.types import Action, Decision, Status
 from langchain_invent.graph.state import KEYS, StateKeys, values_of
 
@@ -120,7 +121,9 @@ class Router:
         policy = _policy_in(runtime) or self._policy
         action: Action = "abstain"
         if status != "failed":
-            action = decided if policy is None else _decide(policy, score, status)
+            hops = values.get(self._keys.hops)
+            situation = Situation(score, status, hops=hops if isinstance(hops, int) else 0)
+            action = decided if policy is None else _decide(policy, situation)
         wanted = action
         if action == "retrieve_more" and (self._targets[action] is None or not self._may_hop(values)):
             action = "fallback"
@@ -176,10 +179,10 @@ def _policy_in(runtime: Runtime[Any] | None) -> Policy | None:
     return policy  # type: ignore[no-any-return]  # any callable may be a policy
 
 
-def _decide(policy: Policy, score: float, status: Status) -> Action:
+def _decide(policy: Policy, situation: Situation) -> Action:
     """Ask a policy; one that fails abstains, as in `InvEntropy`."""
     try:
-        decision: object = policy(score, status)
+        decision: object = apply(policy, situation)
     except Exception:
         logger.warning("the policy raised; the graph abstains", exc_info=True)
         return "abstain"
