@@ -200,6 +200,13 @@ def test_other_scores_are_refused_by_name(change: dict[str, Any]) -> None:
         made.check(replace(FINGERPRINT, **change), model=False)
 
 
+def test_another_prompt_is_refused_where_both_are_known() -> None:
+    made = replace(calibration(), fingerprint=replace(FINGERPRINT, prompt="abc"))
+    made.check(FINGERPRINT)  # the prompt of a callable is not known
+    with pytest.raises(CalibrationError, match="prompt was 'abc' and is 'xyz'"):
+        made.check(replace(FINGERPRINT, prompt="xyz"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

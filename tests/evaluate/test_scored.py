@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,19 @@ def test_the_command_line_says_when_nothing_can_be_certified(tmp_path: Path) -> 
     assert (tmp_path / "calibration.json").exists()
     many = CliRunner().invoke(app, ["calibrate", str(store.path), "--n", "5", "--encoder", "lexical"])
     assert many.exit_code == 2
+
+
+def test_the_command_line_certifies_a_cascade(tmp_path: Path) -> None:
+    stored = [samples(k, steady=k % 2 == 0) for k in range(80)]
+    weak, strong, short = (SampleStore(tmp_path / f"{name}.jsonl") for name in ("weak", "strong", "short"))
+    for k, one in enumerate(stored):
+        weak.append(one)
+        strong.append(replace(one, answer=one.gold[0], model="strong"))
+        if k:
+            short.append(one)
+    plan = ["--n", "2", "--r", "2", "--encoder", "lexical", "-o", str(tmp_path / "calibration.json")]
+    run = CliRunner().invoke(app, ["calibrate", str(weak.path), *plan, "--fallback", str(strong.path)])
+    assert "goes to the stronger model (50% of the questions)" in " ".join(run.output.split())
+    run = CliRunner().invoke(app, ["calibrate", str(weak.path), *plan, "--fallback", str(short.path)])
+    assert run.exit_code == 2
+    assert "lacks 1 of the questions, such as 'q0'" in " ".join(run.output.split())
