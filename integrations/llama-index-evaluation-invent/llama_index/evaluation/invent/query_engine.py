@@ -1,0 +1,237 @@
+"""`UncertaintyQueryEngine`: any query engine, with a report of how uncertain its answer is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Generator, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from llama_index.core.base.base_query_engine import BaseQueryEngine
+from llama_index.core.base.response.schema import (
+    RESPONSE_TYPE,
+    AsyncStreamingResponse,
+    PydanticResponse,
+    Response,
+    StreamingResponse,
+)
+from llama_index.core.callbacks.base import CallbackManager
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # its documented home
+from llama_index.core.instrumentation.events import BaseEvent
+from llama_index.core.prompts.mixin import PromptMixinType
+from llama_index.core.schema import NodeWithScore, QueryBundle
+
+from invent_chain import InvEntropy, UncertaintyReport
+from invent_chain.errors import ConfigurationError, InventError
+from llama_index.evaluation.invent.ask import EngineAsk
+from llama_index.evaluation.invent.parts import models
+
+logger = logging.getLogger(__name__)
+dispatcher = get_dispatcher(__name__)
+
+KEY = "invent"
+"""Where the report stands in `Response.metadata`."""
+
+Siblings = Literal["nodes", "engine"]
+
+
+class UncertaintyEvent(BaseEvent):
+    """An answer was scored; for LlamaIndex's dispatcher.
+
+    Attributes:
+        score: Uncertainty in [0, 1]; higher = more uncertain.
+        status: "ok", "degraded" or "failed".
+        action: What the policy says to do.
+        requests: Requests that scoring took.
+    """
+
+    score: float
+    status: str
+    action: str
+    requests: int
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name of the event."""
+        return "UncertaintyEvent"
+
+
+class UncertaintyQueryEngine(BaseQueryEngine):
+    """Wrap a query engine; its response comes back with a report in `metadata["invent"]`, else unchanged.
+
+    Siblings of the question are answered by a copy of the engine whose models have the siblings' temperature. A
+    streamed answer is scored after its last token, and its metadata is complete from then on. Whatever becomes of
+    scoring, the answer is handed over; a report that failed says why.
+
+    Args:
+        engine: What answers. It is never changed.
+        scorer: How to score: `InvEntropy(n=..., r=..., similarity=...)`, without a model. The default compares answers
+            by their words; pass `similarity=` a sentence encoder to compare meanings.
+        siblings: "nodes" answers siblings from the nodes that were retrieved for the question; "engine" queries the
+            whole engine again for each.
+        sibling_engine: What siblings are asked of, for engines that hide their model; its temperature should be that
+            of the siblings (0.7, say). None: a copy of `engine`.
+        text: Whether the report in the metadata quotes questions and answers.
+
+    Raises:
+        ConfigurationError: The scorer has a model of its own, a setting is unknown, or no model can be found in the
+            engine, so that siblings would be asked at the answer's own temperature.
+    """
+
+    def __init__(
+        self,
+        engine: BaseQueryEngine,
+        *,
+        scorer: InvEntropy | None = None,
+        siblings: Siblings = "nodes",
+        sibling_engine: BaseQueryEngine | None = None,
+        text: bool = False,
+        callback_manager: CallbackManager | None = None,
+    ) -> None:
+        if not isinstance(engine, BaseQueryEngine):
+            raise ConfigurationError(f"engine is a {type(engine).__name__}: pass a query engine")
+        if siblings not in ("nodes", "engine"):
+            raise ConfigurationError(f"siblings={siblings!r}: choose 'nodes' or 'engine'")
+        self._scorer = checked_scorer(scorer)
+        asked = engine if sibling_engine is None else sibling_engine
+        if sibling_engine is None and not any("temperature" in type(llm).model_fields for llm in models(engine)):
+            raise ConfigurationError(
+                f"no model with a temperature can be found in the {type(engine).__name__}, so its siblings would be "
+                "asked as the answer was: pass sibling_engine= an engine whose model has temperature=0.7"
+            )
+        self._engine, self._asked, self._siblings, self._text = engine, asked, siblings, text
+        super().__init__(callback_manager or engine.callback_manager)
+
+    def _get_prompt_modules(self) -> PromptMixinType:
+        return {"query_engine": self._engine}
+
+    def retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        """Do what the wrapped engine does."""
+        return self._engine.retrieve(query_bundle)
+
+    async def aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        """Do what the wrapped engine does."""
+        return await self._engine.aretrieve(query_bundle)  # type: ignore[attr-defined,no-any-return]
+
+    def synthesize(
+        self,
+        query_bundle: QueryBundle,
+        nodes: list[NodeWithScore],
+        additional_source_nodes: Sequence[NodeWithScore] | None = None,
+    ) -> RESPONSE_TYPE:
+        """Answer from given nodes, and score the answer."""
+        return self._scored(query_bundle, self._engine.synthesize(query_bundle, nodes, additional_source_nodes))
+
+    async def asynthesize(
+        self,
+        query_bundle: QueryBundle,
+        nodes: list[NodeWithScore],
+        additional_source_nodes: Sequence[NodeWithScore] | None = None,
+    ) -> RESPONSE_TYPE:
+        """Answer from given nodes, and score the answer."""
+        found = await self._engine.asynthesize(query_bundle, nodes, additional_source_nodes)
+        return await self._ascored(query_bundle, found)
+
+    def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
+        return self._scored(query_bundle, self._engine.query(query_bundle))
+
+    async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
+        return await self._ascored(query_bundle, await self._engine.aquery(query_bundle))
+
+    def _scored(self, bundle: QueryBundle, found: RESPONSE_TYPE) -> RESPONSE_TYPE:
+        metadata = dict(found.metadata or {})
+        if isinstance(found, StreamingResponse):
+            return replace(found, response_gen=self._stream(bundle, found, metadata), metadata=metadata)
+        metadata[KEY] = self._payload(self._score(bundle, answer_of(found), found.source_nodes))
+        return replace(found, metadata=metadata)
+
+    async def _ascored(self, bundle: QueryBundle, found: RESPONSE_TYPE) -> RESPONSE_TYPE:
+        metadata = dict(found.metadata or {})
+        if isinstance(found, AsyncStreamingResponse):
+            return replace(found, response_gen=self._astream(bundle, found, metadata), metadata=metadata)
+        if isinstance(found, StreamingResponse):
+            return replace(found, response_gen=self._stream(bundle, found, metadata), metadata=metadata)
+        metadata[KEY] = self._payload(await self._ascore(bundle, answer_of(found), found.source_nodes))
+        return replace(found, metadata=metadata)
+
+    def _stream(
+        self, bundle: QueryBundle, found: StreamingResponse, metadata: dict[str, Any]
+    ) -> Generator[str, None, None]:
+        texts = []
+        for token in found.response_gen:
+            texts.append(str(token))
+            yield token
+        metadata[KEY] = self._payload(self._score(bundle, "".join(texts), found.source_nodes))
+
+    async def _astream(
+        self, bundle: QueryBundle, found: AsyncStreamingResponse, metadata: dict[str, Any]
+    ) -> AsyncGenerator[str, None]:
+        texts = []
+        async for token in found.response_gen:
+            texts.append(str(token))
+            yield token
+        metadata[KEY] = self._payload(await self._ascore(bundle, "".join(texts), found.source_nodes))
+
+    def _ask(self, nodes: Sequence[NodeWithScore], *, sync: bool) -> EngineAsk:
+        return EngineAsk(self._asked, nodes=nodes if self._siblings == "nodes" else None, sync=sync)
+
+    def _score(self, bundle: QueryBundle, answer: str, nodes: Sequence[NodeWithScore]) -> UncertaintyReport:
+        try:
+            report = self._scorer.score(bundle.query_str, answer=answer, ask=self._ask(nodes, sync=True))
+        except Exception as error:  # noqa: BLE001 - the answer is there: what goes wrong becomes a failed report
+            report = unscored(self._scorer, bundle.query_str, answer, error)
+        return _told(report)
+
+    async def _ascore(self, bundle: QueryBundle, answer: str, nodes: Sequence[NodeWithScore]) -> UncertaintyReport:
+        try:
+            report = await self._scorer.ascore(bundle.query_str, answer=answer, ask=self._ask(nodes, sync=False))
+        except Exception as error:  # noqa: BLE001 - see `_score`
+            report = unscored(self._scorer, bundle.query_str, answer, error)
+        return _told(report)
+
+    def _payload(self, report: UncertaintyReport) -> dict[str, Any]:
+        return report.to_dict(text=self._text)
+
+
+def checked_scorer(scorer: InvEntropy | None) -> InvEntropy:
+    """Return how to score, with the default scorer if none is given.
+
+    Raises:
+        ConfigurationError: It is no `InvEntropy`, or has a model of its own.
+    """
+    if scorer is None:
+        return InvEntropy()
+    if not isinstance(scorer, InvEntropy):
+        raise ConfigurationError(f"scorer is a {type(scorer).__name__}: pass InvEntropy(n=..., r=..., similarity=...)")
+    if scorer.fingerprint.model:
+        raise ConfigurationError(
+            f"scorer has a model of its own ({scorer.fingerprint.model}), but siblings are asked of what answers: pass "
+            "InvEntropy(n=..., r=..., similarity=...) without a model"
+        )
+    return scorer
+
+
+def unscored(scorer: InvEntropy, question: str, answer: str, error: Exception) -> UncertaintyReport:
+    """Return the failed report of an answer; what others raised may quote prompts, so it is logged at DEBUG."""
+    reason = str(error)
+    if not isinstance(error, InventError):
+        reason = f"{type(error).__name__} was raised while scoring: its traceback is in the log at level DEBUG"
+    logger.warning("an answer was not scored: %s", reason)
+    logger.debug("an answer was not scored", exc_info=error)
+    return scorer.unscored(question, answer, reason)
+
+
+def answer_of(found: RESPONSE_TYPE) -> str:
+    """Return the answer of a response as text; empty where there is none."""
+    if isinstance(found, (Response, PydanticResponse)) and found.response is None:
+        return ""
+    return str(found)
+
+
+def _told(report: UncertaintyReport) -> UncertaintyReport:
+    dispatcher.event(
+        UncertaintyEvent(
+            score=report.score, status=report.status, action=report.decision.action, requests=report.usage.requests
+        )
+    )
+    return report

@@ -1,0 +1,124 @@
+"""`RoutingQueryEngine`: answer, retrieve more, fall back or abstain, by how uncertain the answer is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from llama_index.core.base.base_query_engine import BaseQueryEngine
+from llama_index.core.base.response.schema import RESPONSE_TYPE, AsyncStreamingResponse, Response
+from llama_index.core.callbacks.base import CallbackManager
+from llama_index.core.prompts.mixin import PromptMixinType
+from llama_index.core.schema import QueryBundle
+
+from invent_chain import InvEntropy
+from invent_chain.errors import ConfigurationError
+from invent_chain.types import Action
+from llama_index.evaluation.invent.query_engine import KEY, UncertaintyQueryEngine
+
+ROUTE = "invent_route"
+"""Where the way that an answer took stands in `Response.metadata`."""
+
+
+class RoutingQueryEngine(BaseQueryEngine):
+    """Act on the decision about each answer; `metadata["invent_route"]` says which way was taken.
+
+    "retrieve_more" asks the next engine of `retrieve_more`, one with a wider retriever or a rewritten query, and scores
+    again; once these are used up, "fallback" is taken. "fallback" asks the fallback engine, whose answer is given
+    as it is; without one, the engine abstains. Answers are not streamed, since one that is streamed cannot be taken
+    back.
+
+    Args:
+        engine: What answers first.
+        scorer: How to score and decide: `InvEntropy(n=..., policy=..., similarity=...)`, without a model.
+        retrieve_more: Engines to try where more context is wanted, in this order; their number bounds the hops.
+        fallback: Another engine, with a stronger model, say.
+        abstain_message: The answer when none is given.
+        text: Whether reports in the metadata quote questions and answers.
+
+    Raises:
+        ConfigurationError: See `UncertaintyQueryEngine`.
+    """
+
+    def __init__(
+        self,
+        engine: BaseQueryEngine,
+        *,
+        scorer: InvEntropy | None = None,
+        retrieve_more: Sequence[BaseQueryEngine] = (),
+        fallback: BaseQueryEngine | None = None,
+        abstain_message: str = "I am not certain enough to answer this.",
+        text: bool = False,
+        callback_manager: CallbackManager | None = None,
+    ) -> None:
+        if isinstance(retrieve_more, BaseQueryEngine):
+            raise ConfigurationError("retrieve_more is one engine: pass a list, such as [engine_with_more_nodes]")
+        if not abstain_message:
+            raise ConfigurationError("abstain_message is empty: say something to the user")
+        self._hops = [
+            UncertaintyQueryEngine(hop, scorer=scorer, text=text, callback_manager=callback_manager)
+            for hop in (engine, *retrieve_more)
+        ]
+        self._fallback, self._abstain_message = fallback, abstain_message
+        super().__init__(callback_manager or engine.callback_manager)
+
+    def _get_prompt_modules(self) -> PromptMixinType:
+        modules: PromptMixinType = {f"query_engine_{k}": hop for k, hop in enumerate(self._hops)}
+        return modules if self._fallback is None else {**modules, "fallback": self._fallback}
+
+    def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
+        route: list[dict[str, Any]] = []
+        for hop in self._hops:
+            found = _whole(hop.query(query_bundle))
+            action = _noted(route, found)
+            if action != "retrieve_more":
+                break
+        if action == "answer":
+            return _routed(found, route)
+        if action != "abstain" and self._fallback is not None:
+            return _given(found, _whole(self._fallback.query(query_bundle)), route)
+        return _routed(replace(found, response=self._abstain_message), route, end="abstain")
+
+    async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
+        route: list[dict[str, Any]] = []
+        for hop in self._hops:
+            found = await _awhole(await hop.aquery(query_bundle))
+            action = _noted(route, found)
+            if action != "retrieve_more":
+                break
+        if action == "answer":
+            return _routed(found, route)
+        if action != "abstain" and self._fallback is not None:
+            return _given(found, await _awhole(await self._fallback.aquery(query_bundle)), route)
+        return _routed(replace(found, response=self._abstain_message), route, end="abstain")
+
+
+def _noted(route: list[dict[str, Any]], found: Response) -> Action:
+    report = (found.metadata or {})[KEY]
+    action: Action = report["decision"]["action"]
+    route.append({"action": action, "score": report["score"], "reason": report["decision"]["reason"]})
+    return action
+
+
+def _routed(found: Response, route: list[dict[str, Any]], *, end: Action | None = None) -> Response:
+    steps = [*route, {"action": end}] if end is not None and route[-1]["action"] != end else route
+    return replace(found, metadata={**(found.metadata or {}), ROUTE: steps})
+
+
+def _given(found: Response, other: Response, route: list[dict[str, Any]]) -> Response:
+    """Return the fallback's answer with the report of the answer that it stands in for."""
+    report = (found.metadata or {})[KEY]
+    return _routed(replace(other, metadata={**(other.metadata or {}), KEY: report}), route, end="fallback")
+
+
+def _whole(found: RESPONSE_TYPE) -> Response:
+    if isinstance(found, AsyncStreamingResponse):
+        raise ConfigurationError("the engine streams asynchronously from its sync side: use aquery")
+    return found if isinstance(found, Response) else found.get_response()
+
+
+async def _awhole(found: RESPONSE_TYPE) -> Response:
+    if isinstance(found, AsyncStreamingResponse):
+        return await found.get_response()
+    return found if isinstance(found, Response) else found.get_response()
