@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from island_notes import TEXTS
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.prompts import ChatPromptTemplate
@@ -10,15 +11,6 @@ from langchain_openai import ChatOpenAI
 
 from invent_chain.demo import MODEL_NAME, BundledModel
 from invent_chain.embed import bundled_minilm
-
-TEXTS = (
-    "Orrin is an island of 4,200 people in the northern sea. Its only town is Velda, on the east coast.",
-    "The ferry from Velda to the mainland sails every Tuesday and Friday at nine in the morning.",
-    "The lighthouse of Orrin stands on Cape Marrow and was built in 1874 by the engineer Ida Brandt.",
-    "Smoked char is the dish of the island. It is served with barley bread and cloudberries.",
-    "Velda has one school, two bakeries and a harbour for forty boats.",
-    "The highest hill of Orrin is Mount Tarn, 312 metres, an hour's walk from Velda.",
-)
 
 PROMPT = ChatPromptTemplate.from_messages(
     [("system", "Answer in a few words, from these notes:\n{context}"), ("human", "{question}")]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+INTEGRATIONS = ("langchain-invent", "llama-index-evaluation-invent")
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("[0-9]*.py")), ids=lambda path: path.stem)
@@ -23,7 +24,7 @@ def test_example(script: Path) -> None:
     assert "uncertainty" in done.stdout
 
 
-@pytest.mark.parametrize("readme", ["README.md", "integrations/langchain-invent/README.md"])
+@pytest.mark.parametrize("readme", ["README.md", *(f"integrations/{name}/README.md" for name in INTEGRATIONS)])
 def test_the_readme_imports_what_exists(readme: str) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / readme).read_text(), flags=re.DOTALL)
     assert blocks
@@ -33,7 +34,7 @@ def test_the_readme_imports_what_exists(readme: str) -> None:
             if (
                 isinstance(node, ast.ImportFrom)
                 and node.module
-                and node.module.startswith(("invent_chain", "langchain_invent"))
+                and node.module.startswith(("invent_chain", "langchain_invent", "llama_index.evaluation.invent"))
             ):
                 for alias in node.names:
                     assert hasattr(import_module(node.module), alias.name)

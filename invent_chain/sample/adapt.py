@@ -40,4 +40,6 @@ def as_ask(obj: Any) -> Ask:
         if adapted is not None:
             return adapted  # type: ignore[no-any-return]
     hint = "; for a LangChain model: pip install langchain-invent" if hasattr(obj, "ainvoke") else ""
+    if hasattr(obj, "achat") or hasattr(obj, "aquery"):
+        hint = "; for a LlamaIndex model or query engine: pip install llama-index-evaluation-invent"
     raise ConfigurationError(f"cannot ask a {type(obj).__name__}: {_ACCEPTED}{hint}")

@@ -31,6 +31,7 @@ from llama_index.evaluation.invent import (
 )
 
 QUESTION = "When does the ferry to the island sail?"
+MORE = Thresholds(answer=0.2, retrieve_more=1.0, fallback=None)
 NODE = NodeWithScore(node=TextNode(text="The ferry sails at nine.", metadata={"page": 3}), score=0.9)
 
 
@@ -246,8 +247,8 @@ def test_events_reach_the_dispatcher() -> None:
     ("say", "policy", "more", "fallback", "answer", "actions"),
     [
         (lambda _k: "at nine", None, 1, True, "at nine", ["answer"]),
-        (unsure, Thresholds(answer=0.2, retrieve_more=1.0, fallback=None), 1, True, "at ten", ["retrieve_more", "retrieve_more", "fallback"]),
-        (unsure, Thresholds(answer=0.2, retrieve_more=1.0, fallback=None), 0, False, "Ask the crew.", ["retrieve_more", "abstain"]),
+        (unsure, MORE, 1, True, "at ten", [*2 * ["retrieve_more"], "fallback"]),
+        (unsure, MORE, 0, False, "Ask the crew.", ["retrieve_more", "abstain"]),
         (unsure, Thresholds(answer=0.2, retrieve_more=None, fallback=1.0), 1, True, "at ten", ["fallback"]),
         (unsure, Thresholds(answer=0.2, retrieve_more=None, fallback=None), 1, True, "Ask the crew.", ["abstain"]),
     ],
@@ -271,7 +272,7 @@ def test_routes(
 def test_more_context_can_settle_it() -> None:
     router = RoutingQueryEngine(
         engine_of(Scripted(unsure)),
-        scorer=scorer(policy=Thresholds(answer=0.2, retrieve_more=1.0, fallback=None)),
+        scorer=scorer(policy=MORE),
         retrieve_more=[engine_of(Scripted())],
     )
     found = router.query(QUESTION)
