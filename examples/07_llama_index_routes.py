@@ -4,7 +4,8 @@ python examples/07_llama_index_routes.py
 """
 
 from island_notes import TEXTS
-from llama_index.core import Document, VectorStoreIndex
+from llama_index.core import Document, PromptTemplate, VectorStoreIndex
+from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.embeddings import BaseEmbedding
 from llama_index.llms.openai_like import OpenAILike
 from pydantic import PrivateAttr
@@ -14,6 +15,7 @@ from invent_chain.demo import MODEL_NAME, BundledModel
 from invent_chain.embed import SentenceTransformerEncoder, bundled_minilm
 from llama_index.evaluation.invent import RoutingQueryEngine, UncertaintyQueryEngine
 
+PROMPT = PromptTemplate("Answer in a few words, from these notes:\n{context_str}\n\n{query_str}")
 QUESTIONS = ("On which days does the ferry sail to the mainland?", "Who is the mayor of Velda?")
 
 
@@ -38,6 +40,10 @@ with BundledModel() as server:
         context_window=8192, temperature=0.0, max_tokens=32,
     )  # fmt: skip
     index = VectorStoreIndex.from_documents([Document(text=text) for text in TEXTS], embed_model=MiniLM())
+
+    def engine_with(k: int, **settings: bool) -> BaseQueryEngine:
+        return index.as_query_engine(llm=llm, similarity_top_k=k, text_qa_template=PROMPT, **settings)
+
     # Thresholds of this example, from no data: fit your own to scored answers of your application.
     scorer = InvEntropy(
         n=4,
@@ -46,11 +52,11 @@ with BundledModel() as server:
         max_tokens=32,
         policy=Thresholds(answer=0.35, retrieve_more=0.8, fallback=None),
     )
-    engine = UncertaintyQueryEngine(index.as_query_engine(llm=llm, similarity_top_k=1), scorer=scorer)
+    engine = UncertaintyQueryEngine(engine_with(1), scorer=scorer)
     router = RoutingQueryEngine(
-        index.as_query_engine(llm=llm, similarity_top_k=1),
+        engine_with(1),
         scorer=scorer,
-        retrieve_more=[index.as_query_engine(llm=llm, similarity_top_k=3)],
+        retrieve_more=[engine_with(3)],
         abstain_message="I do not know.",
     )
     for question in QUESTIONS:
@@ -63,7 +69,7 @@ with BundledModel() as server:
         print(f"  routed: {way}: {str(routed).strip()}")
 
     print("\nStreamed, scored after the last token:")
-    streaming = UncertaintyQueryEngine(index.as_query_engine(llm=llm, streaming=True), scorer=scorer)
+    streaming = UncertaintyQueryEngine(engine_with(2, streaming=True), scorer=scorer)
     response = streaming.query(QUESTIONS[0])
     for token in response.response_gen:
         print(token, end="", flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -28,8 +28,11 @@ class LLMAsk:
         llm: The model. It is never changed: siblings ask a copy with their settings.
         template: Prompt; each `{question}` in it is replaced, other braces stay. Or a function that makes the prompt
             out of a question.
+        messages: Makes the messages out of a question, for chat models; None is one user message with the prompt.
+        settings: Further keyword arguments of each request.
         sync: Whether to use the model's sync side, in worker threads. An async client belongs to the event loop that
             first used it.
+        chat: Whether to chat or to complete; None does what the model is for.
 
     Raises:
         ConfigurationError: The template has no place for the question.
@@ -37,8 +40,18 @@ class LLMAsk:
 
     max_n = 1
 
-    def __init__(self, llm: LLM, *, template: str | Callable[[str], str] = _PLACE, sync: bool = True) -> None:
-        self._llm, self._sync = llm, sync
+    def __init__(
+        self,
+        llm: LLM,
+        *,
+        template: str | Callable[[str], str] = _PLACE,
+        messages: Callable[[str], Sequence[ChatMessage]] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        sync: bool = True,
+        chat: bool | None = None,
+    ) -> None:
+        self._llm, self._messages, self._settings, self._sync = llm, messages, settings or {}, sync
+        self._chat = llm.metadata.is_chat_model if chat is None else chat
         self._prompt = _filled(template) if isinstance(template, str) else template
         self.name = llm.metadata.model_name
 
@@ -57,18 +70,30 @@ class LLMAsk:
             AskRefusedError: 401, 403 or 404.
             AskError: The model raised, or gave no text.
         """
-        llm, prompt = tuned(self._llm, sampling), self._prompt(question)
-        messages = [ChatMessage(role="user", content=prompt)]
+        llm, settings = tuned(self._llm, sampling), self._settings
         try:
-            if llm.metadata.is_chat_model:
-                reply = await (in_thread(lambda: llm.chat(messages)) if self._sync else llm.achat(messages))
+            if self._chat or self._messages is not None:
+                messages = self._asked(question)
+                reply = await (
+                    in_thread(lambda: llm.chat(messages, **settings)) if self._sync else llm.achat(messages, **settings)
+                )
                 text = reply.message.content or ""
             else:
-                done = await (in_thread(lambda: llm.complete(prompt)) if self._sync else llm.acomplete(prompt))
+                prompt = self._prompt(question)
+                done = await (
+                    in_thread(lambda: llm.complete(prompt, **settings))
+                    if self._sync
+                    else llm.acomplete(prompt, **settings)
+                )
                 text = done.text
         except Exception as error:
             raise as_ask_error(error, self.name) from error
         return _reply(text, self.name)
+
+    def _asked(self, question: str) -> Sequence[ChatMessage]:
+        if self._messages is not None:
+            return self._messages(question)
+        return [ChatMessage(role="user", content=self._prompt(question))]
 
 
 class EngineAsk:

@@ -12,7 +12,7 @@ from llama_index.core.prompts.mixin import PromptDictType
 from invent_chain import InvEntropy, UncertaintyReport
 from invent_chain.errors import ConfigurationError, InputError
 from llama_index.evaluation.invent.ask import LLMAsk
-from llama_index.evaluation.invent.query_engine import checked_scorer, unscored
+from llama_index.evaluation.invent.scoring import checked_scorer, unscored
 
 _WITH_CONTEXT = (
     "Context information is below.\n---------------------\n{context}\n---------------------\n"

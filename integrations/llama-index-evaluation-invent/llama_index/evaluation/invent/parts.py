@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from types import MethodType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.llms import LLM
@@ -16,8 +16,19 @@ from invent_chain.types import Sampling
 Part = TypeVar("Part")
 
 
+@runtime_checkable
+class Scored(Protocol):
+    """A model that scores its own answers; siblings go around that."""
+
+    def unscored(self) -> LLM:
+        """Return what it wraps."""
+        ...
+
+
 def tuned(llm: LLM, sampling: Sampling) -> LLM:
     """Return a copy of a model with the siblings' settings; a setting that is no field of the model stays as it is."""
+    while isinstance(llm, Scored):
+        llm = llm.unscored()
     wanted = {"temperature": sampling.temperature, "max_tokens": sampling.max_tokens}
     fields = type(llm).model_fields
     return llm.model_copy(update={name: v for name, v in wanted.items() if v is not None and name in fields})
@@ -43,7 +54,7 @@ def models(part: Any) -> Iterator[LLM]:
 
 def _replaced(part: Any, change: Callable[[LLM], LLM]) -> Any:
     if isinstance(part, LLM):
-        return change(part)
+        return change(part.unscored() if isinstance(part, Scored) else part)
     if not isinstance(part, (BaseQueryEngine, BaseSynthesizer)):
         return part
     copied = copy.copy(part)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Generator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -16,44 +15,16 @@ from llama_index.core.base.response.schema import (
     StreamingResponse,
 )
 from llama_index.core.callbacks.base import CallbackManager
-from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # its documented home
-from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.prompts.mixin import PromptMixinType
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from invent_chain import InvEntropy, UncertaintyReport
-from invent_chain.errors import ConfigurationError, InventError
+from invent_chain.errors import ConfigurationError
 from llama_index.evaluation.invent.ask import EngineAsk
 from llama_index.evaluation.invent.parts import models
-
-logger = logging.getLogger(__name__)
-dispatcher = get_dispatcher(__name__)
-
-KEY = "invent"
-"""Where the report stands in `Response.metadata`."""
+from llama_index.evaluation.invent.scoring import KEY, checked_scorer, told, unscored
 
 Siblings = Literal["nodes", "engine"]
-
-
-class UncertaintyEvent(BaseEvent):
-    """An answer was scored; for LlamaIndex's dispatcher.
-
-    Attributes:
-        score: Uncertainty in [0, 1]; higher = more uncertain.
-        status: "ok", "degraded" or "failed".
-        action: What the policy says to do.
-        requests: Requests that scoring took.
-    """
-
-    score: float
-    status: str
-    action: str
-    requests: int
-
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name of the event."""
-        return "UncertaintyEvent"
 
 
 class UncertaintyQueryEngine(BaseQueryEngine):
@@ -180,45 +151,17 @@ class UncertaintyQueryEngine(BaseQueryEngine):
             report = self._scorer.score(bundle.query_str, answer=answer, ask=self._ask(nodes, sync=True))
         except Exception as error:  # noqa: BLE001 - the answer is there: what goes wrong becomes a failed report
             report = unscored(self._scorer, bundle.query_str, answer, error)
-        return _told(report)
+        return told(report)
 
     async def _ascore(self, bundle: QueryBundle, answer: str, nodes: Sequence[NodeWithScore]) -> UncertaintyReport:
         try:
             report = await self._scorer.ascore(bundle.query_str, answer=answer, ask=self._ask(nodes, sync=False))
         except Exception as error:  # noqa: BLE001 - see `_score`
             report = unscored(self._scorer, bundle.query_str, answer, error)
-        return _told(report)
+        return told(report)
 
     def _payload(self, report: UncertaintyReport) -> dict[str, Any]:
         return report.to_dict(text=self._text)
-
-
-def checked_scorer(scorer: InvEntropy | None) -> InvEntropy:
-    """Return how to score, with the default scorer if none is given.
-
-    Raises:
-        ConfigurationError: It is no `InvEntropy`, or has a model of its own.
-    """
-    if scorer is None:
-        return InvEntropy()
-    if not isinstance(scorer, InvEntropy):
-        raise ConfigurationError(f"scorer is a {type(scorer).__name__}: pass InvEntropy(n=..., r=..., similarity=...)")
-    if scorer.fingerprint.model:
-        raise ConfigurationError(
-            f"scorer has a model of its own ({scorer.fingerprint.model}), but siblings are asked of what answers: pass "
-            "InvEntropy(n=..., r=..., similarity=...) without a model"
-        )
-    return scorer
-
-
-def unscored(scorer: InvEntropy, question: str, answer: str, error: Exception) -> UncertaintyReport:
-    """Return the failed report of an answer; what others raised may quote prompts, so it is logged at DEBUG."""
-    reason = str(error)
-    if not isinstance(error, InventError):
-        reason = f"{type(error).__name__} was raised while scoring: its traceback is in the log at level DEBUG"
-    logger.warning("an answer was not scored: %s", reason)
-    logger.debug("an answer was not scored", exc_info=error)
-    return scorer.unscored(question, answer, reason)
 
 
 def answer_of(found: RESPONSE_TYPE) -> str:
@@ -226,12 +169,3 @@ def answer_of(found: RESPONSE_TYPE) -> str:
     if isinstance(found, (Response, PydanticResponse)) and found.response is None:
         return ""
     return str(found)
-
-
-def _told(report: UncertaintyReport) -> UncertaintyReport:
-    dispatcher.event(
-        UncertaintyEvent(
-            score=report.score, status=report.status, action=report.decision.action, requests=report.usage.requests
-        )
-    )
-    return report

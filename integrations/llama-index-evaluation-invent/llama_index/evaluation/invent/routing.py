@@ -15,7 +15,8 @@ from llama_index.core.schema import QueryBundle
 from invent_chain import InvEntropy
 from invent_chain.errors import ConfigurationError
 from invent_chain.types import Action
-from llama_index.evaluation.invent.query_engine import KEY, UncertaintyQueryEngine
+from llama_index.evaluation.invent.query_engine import UncertaintyQueryEngine
+from llama_index.evaluation.invent.scoring import KEY
 
 ROUTE = "invent_route"
 """Where the way that an answer took stands in `Response.metadata`."""

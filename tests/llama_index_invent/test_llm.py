@@ -1,0 +1,119 @@
+"""`UncertainLLM` in chats, completions, streams, chat engines, and below a query engine."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import ImageBlock, TextBlock
+from llama_index.core.chat_engine import SimpleChatEngine
+from llama_index.core.llms import ChatMessage
+
+from invent_chain import InvEntropy
+from invent_chain.errors import ConfigurationError
+from llama_index.evaluation.invent import UncertainLLM, UncertaintyQueryEngine
+from tests.llama_index_invent.test_engines import QUESTION, Scripted, engine_of, scorer, unsure
+
+HISTORY = [
+    ChatMessage(role="system", content="You sell tickets."),
+    ChatMessage(role="user", content="Hello"),
+    ChatMessage(role="assistant", content="Hello!"),
+    ChatMessage(role="user", content=QUESTION),
+]
+
+
+def test_a_chat_keeps_its_answer_and_its_history_around_siblings() -> None:
+    inner = Scripted()
+    plain = inner.chat(HISTORY)
+    found = UncertainLLM(inner, scorer=scorer()).chat(HISTORY)
+    assert found.message == plain.message
+    assert found.additional_kwargs["invent"]["score"] == 0.0
+    siblings = [prompt for prompt, temperature in inner.asked if temperature == 0.7]
+    assert len(siblings) == 5
+    assert all("You sell tickets." in prompt and "Hello!" in prompt for prompt in siblings)
+    assert sum("Ferry time to the island?" in prompt and QUESTION not in prompt for prompt in siblings) == 2
+    assert inner.temperature == 0.0
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_completions(asynchronous: bool) -> None:
+    llm = UncertainLLM(Scripted(unsure), scorer=scorer())
+    found = asyncio.run(llm.acomplete(QUESTION)) if asynchronous else llm.complete(QUESTION)
+    assert found.text == "at nine"
+    assert found.additional_kwargs["invent"]["decision"]["action"] == "abstain"
+
+
+def test_a_stream_ends_with_the_report() -> None:
+    inner = Scripted()
+    chunks = UncertainLLM(inner, scorer=scorer()).stream_chat(HISTORY)
+    first = next(chunks)
+    assert first.delta == "a"
+    assert len(inner.asked) == 1  # nothing is asked before the last token is out
+    rest = list(chunks)
+    assert "".join(chunk.delta or "" for chunk in (first, *rest)) == "at nine"
+    assert [("invent" in chunk.additional_kwargs) for chunk in rest] == [False] * (len(rest) - 1) + [True]
+    assert rest[-1].message.content == "at nine"
+    last = list(UncertainLLM(inner, scorer=scorer()).stream_complete(QUESTION))[-1]
+    assert (last.delta, last.text, last.additional_kwargs["invent"]["score"]) == ("", "at nine", 0.0)
+
+
+def test_async_streams() -> None:
+    async def run() -> tuple[list[Any], list[Any]]:
+        llm = UncertainLLM(Scripted(), scorer=scorer())
+        chat = [chunk async for chunk in await llm.astream_chat(HISTORY)]
+        return chat, [chunk async for chunk in await llm.astream_complete(QUESTION)]
+
+    for chunks in asyncio.run(run()):
+        assert "".join(chunk.delta or "" for chunk in chunks) == "at nine"
+        assert chunks[-1].additional_kwargs["invent"]["status"] == "ok"
+
+
+def test_a_chat_engine_remembers_no_sibling() -> None:
+    engine = SimpleChatEngine.from_defaults(llm=UncertainLLM(Scripted(unsure), scorer=scorer()))
+    assert str(engine.chat(QUESTION)) == "at nine"
+    assert str(engine.chat("And on Sundays?")) == "at nine"
+    assert [message.content for message in engine.chat_history] == [QUESTION, "at nine", "And on Sundays?", "at nine"]
+
+
+def test_below_a_scored_engine_siblings_are_not_scored_again() -> None:
+    inner = Scripted()
+    engine = engine_of(UncertainLLM(inner, scorer=scorer()))  # type: ignore[arg-type]
+    found = UncertaintyQueryEngine(engine, scorer=scorer()).query(QUESTION)
+    assert found.metadata["invent"]["score"] == 0.0
+    assert [temperature for _, temperature in inner.asked].count(0.7) <= 2 * 5
+
+
+def test_the_question_can_be_a_part_of_the_prompt() -> None:
+    inner = Scripted()
+    llm = UncertainLLM(inner, scorer=scorer(), question=lambda text: text.partition("Question: ")[2], text=True)
+    found = llm.complete(f"Notes: nine.\nQuestion: {QUESTION}")
+    assert found.additional_kwargs["invent"]["question"] == QUESTION
+    assert all(prompt.startswith("Notes: nine.") for prompt, _ in inner.asked)
+    lost = llm.complete("Notes: nine.")
+    assert (lost.text, lost.additional_kwargs["invent"]["status"]) == ("at nine", "failed")
+
+
+def test_images_stay_beside_the_question() -> None:
+    seen: list[list[ChatMessage]] = []
+
+    class Eyes(Scripted):
+        def chat(self, messages: Any, **kwargs: Any) -> Any:
+            seen.append(list(messages))
+            return super().chat([ChatMessage(role="user", content="?")], **kwargs)
+
+    image = ImageBlock(image=b"x", image_mimetype="image/png")
+    given = ChatMessage(role="user", blocks=[image, TextBlock(text=QUESTION)])
+    UncertainLLM(Eyes(), scorer=scorer()).chat([given])
+    assert len(seen) == 6
+    assert all(any(isinstance(block, ImageBlock) for block in messages[0].blocks) for messages in seen)
+    assert given.blocks[1] == TextBlock(text=QUESTION)
+
+
+def test_wrong_settings_are_told() -> None:
+    with pytest.raises(ConfigurationError, match="llm is a str"):
+        UncertainLLM("gpt")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="model of its own"):
+        UncertainLLM(Scripted(), scorer=InvEntropy(lambda _q: "x"))
+    with pytest.raises(ConfigurationError, match="cannot call tools"):
+        UncertainLLM(Scripted()).chat_with_tools([], "hello")
