@@ -121,8 +121,27 @@ def test_siblings_see_the_nodes_and_have_their_own_temperature() -> None:
 
 def test_the_whole_engine_can_be_asked_again() -> None:
     engine = engine_of(Scripted())
-    UncertaintyQueryEngine(engine, scorer=scorer(), siblings="engine").query(QUESTION)
-    assert engine._retriever.calls == 1 + 5
+    found = UncertaintyQueryEngine(engine, scorer=scorer(), siblings="engine").query(QUESTION)
+    assert engine._retriever.calls == 1 + 2  # r = 2: one answer to each of two siblings retrieves again
+    measures = found.metadata["invent"]["measures"]
+    assert (measures["retrieval"], measures["generation"]) == (0.0, 0.0)
+
+
+def test_what_retrieval_adds_is_told_apart() -> None:
+    class Fickle(Fixed):
+        def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+            self.calls += 1
+            return [NodeWithScore(node=TextNode(text=f"It sails at {'x' * self.calls}."), score=0.9)]
+
+    class Reads(Scripted):
+        def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+            return CompletionResponse(text=prompt.partition("It sails at ")[2].partition(".")[0])
+
+    engine = RetrieverQueryEngine(Fickle(), get_response_synthesizer(llm=Reads()))
+    found = UncertaintyQueryEngine(engine, scorer=scorer(), siblings="engine").query(QUESTION)
+    measures = found.metadata["invent"]["measures"]
+    assert measures["generation"] == 0.0
+    assert measures["retrieval"] == found.metadata["invent"]["score"] == 1.0
 
 
 def test_async_queries_overlap_and_stay_apart() -> None:

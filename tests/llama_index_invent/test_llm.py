@@ -9,6 +9,7 @@ import pytest
 from llama_index.core.base.llms.types import ImageBlock, TextBlock
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.llms import ChatMessage
+from llama_index.core.memory import ChatMemoryBuffer
 
 from invent_chain import InvEntropy
 from invent_chain.errors import ConfigurationError
@@ -70,7 +71,9 @@ def test_async_streams() -> None:
 
 
 def test_a_chat_engine_remembers_no_sibling() -> None:
-    engine = SimpleChatEngine.from_defaults(llm=UncertainLLM(Scripted(unsure), scorer=scorer()))
+    engine = SimpleChatEngine.from_defaults(
+        llm=UncertainLLM(Scripted(unsure), scorer=scorer()), memory=ChatMemoryBuffer.from_defaults()
+    )
     assert str(engine.chat(QUESTION)) == "at nine"
     assert str(engine.chat("And on Sundays?")) == "at nine"
     assert [message.content for message in engine.chat_history] == [QUESTION, "at nine", "And on Sundays?", "at nine"]

@@ -16,6 +16,7 @@ from langchain_core.runnables.config import patch_config
 
 from invent_chain import InvEntropy, UncertaintyReport
 from invent_chain.errors import InputError
+from invent_chain.split import joined
 from invent_chain.types import Status
 from langchain_invent.ask import ChatModelAsk, RunnableAsk, model_name, unbound
 from langchain_invent.messages import QuestionSelector, answer_text, stands_in, with_question
@@ -129,7 +130,7 @@ class Call:
             async with anyio.create_task_group() as group:
                 group.start_soon(keep, whole, False)
                 group.start_soon(keep, kept, True)
-            return _split(reports[False], reports[True])
+            return joined(reports[False], reports[True])
 
         return Answered(subject.question, answer, name, self._config, self._run), judge
 
@@ -179,19 +180,3 @@ def _with_remarks(
         )
     status: Status = "degraded" if report.status == "ok" and problems else report.status
     return replace(report, notes=tuple(notes), problems=tuple(problems), status=status)
-
-
-def _split(whole: UncertaintyReport, kept: UncertaintyReport) -> UncertaintyReport:
-    """Join the report over new retrievals with the one over the same documents."""
-    joined = replace(
-        whole, usage=replace(whole.usage + kept.usage, seconds=max(whole.usage.seconds, kept.usage.seconds))
-    )
-    if "failed" in (whole.status, kept.status):
-        problem = "retrieval and generation could not be told apart: one of the two halves was not scored"
-        status: Status = "failed" if whole.status == "failed" else "degraded"
-        return replace(joined, status=status, problems=(*whole.problems, *kept.problems, problem))
-    parts = {"generation": kept.score, "retrieval": max(0.0, whole.score - kept.score)}
-    status = "ok" if whole.status == kept.status == "ok" else "degraded"
-    return replace(
-        joined, measures={**whole.measures, **parts}, status=status, problems=(*whole.problems, *kept.problems)
-    )

@@ -16,6 +16,7 @@ from pydantic import ConfigDict
 
 from invent_chain import InvEntropy, UncertaintyReport
 from invent_chain.errors import ConfigurationError
+from invent_chain.split import halves
 from langchain_invent.ask import unbound
 from langchain_invent.call import Call, Plan, Siblings
 from langchain_invent.messages import KEY, QuestionSelector, last_human_text
@@ -95,14 +96,6 @@ def with_uncertainty(
         ),
         output=output,
     )
-
-
-def halves(scorer: InvEntropy) -> tuple[InvEntropy, InvEntropy]:
-    """Return scorers that share the replications of one: for siblings that retrieve again, and that do not."""
-    kept = max(1, scorer.fingerprint.r // 2)
-    rest = max(1, scorer.fingerprint.r - kept)
-    # A calibration was made for all replications together.
-    return scorer.replace(r=rest, calibration=None), scorer.replace(r=kept, calibration=None)
 
 
 def _check_harmless(runnable: Runnable[Any, Any]) -> None:

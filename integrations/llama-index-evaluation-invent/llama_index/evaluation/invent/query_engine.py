@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+import anyio
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.response.schema import (
     RESPONSE_TYPE,
@@ -20,6 +21,8 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from invent_chain import InvEntropy, UncertaintyReport
 from invent_chain.errors import ConfigurationError
+from invent_chain.loop_thread import LoopThread
+from invent_chain.split import halves, joined
 from llama_index.evaluation.invent.ask import EngineAsk
 from llama_index.evaluation.invent.parts import models
 from llama_index.evaluation.invent.scoring import KEY, checked_scorer, told, unscored
@@ -39,7 +42,8 @@ class UncertaintyQueryEngine(BaseQueryEngine):
         scorer: How to score: `InvEntropy(n=..., r=..., similarity=...)`, without a model. The default compares answers
             by their words; pass `similarity=` a sentence encoder to compare meanings.
         siblings: "nodes" answers siblings from the nodes that were retrieved for the question; "engine" queries the
-            whole engine again for each.
+            whole engine again for about half of them, so that the report tells `retrieval` from `generation`
+            uncertainty (in its measures, both 0 to 1, higher = more uncertain).
         sibling_engine: What siblings are asked of, for engines that hide their model; its temperature should be that
             of the siblings (0.7, say). None: a copy of `engine`.
         text: Whether the report in the metadata quotes questions and answers.
@@ -71,6 +75,8 @@ class UncertaintyQueryEngine(BaseQueryEngine):
                 "asked as the answer was: pass sibling_engine= an engine whose model has temperature=0.7"
             )
         self._engine, self._asked, self._siblings, self._text = engine, asked, siblings, text
+        self._loop = LoopThread()
+        self._split = halves(self._scorer) if siblings == "engine" else ()
         super().__init__(callback_manager or engine.callback_manager)
 
     def _get_prompt_modules(self) -> PromptMixinType:
@@ -143,22 +149,33 @@ class UncertaintyQueryEngine(BaseQueryEngine):
             yield token
         metadata[KEY] = self._payload(await self._ascore(bundle, "".join(texts), found.source_nodes))
 
-    def _ask(self, nodes: Sequence[NodeWithScore], *, sync: bool) -> EngineAsk:
-        return EngineAsk(self._asked, nodes=nodes if self._siblings == "nodes" else None, sync=sync)
-
     def _score(self, bundle: QueryBundle, answer: str, nodes: Sequence[NodeWithScore]) -> UncertaintyReport:
-        try:
-            report = self._scorer.score(bundle.query_str, answer=answer, ask=self._ask(nodes, sync=True))
-        except Exception as error:  # noqa: BLE001 - the answer is there: what goes wrong becomes a failed report
-            report = unscored(self._scorer, bundle.query_str, answer, error)
-        return told(report)
+        return told(self._loop.run(self._judged(bundle, answer, nodes, sync=True)))
 
     async def _ascore(self, bundle: QueryBundle, answer: str, nodes: Sequence[NodeWithScore]) -> UncertaintyReport:
+        return told(await self._judged(bundle, answer, nodes, sync=False))
+
+    async def _judged(
+        self, bundle: QueryBundle, answer: str, nodes: Sequence[NodeWithScore], *, sync: bool
+    ) -> UncertaintyReport:
+        """Score; what goes wrong becomes a failed report, since the answer is there."""
+        question, reports = bundle.query_str, {}
+
+        async def keep(scorer: InvEntropy, given: Sequence[NodeWithScore] | None) -> None:
+            ask = EngineAsk(self._asked, nodes=given, sync=sync)
+            reports[given is None] = await scorer.ascore(question, answer=answer, ask=ask)
+
         try:
-            report = await self._scorer.ascore(bundle.query_str, answer=answer, ask=self._ask(nodes, sync=False))
-        except Exception as error:  # noqa: BLE001 - see `_score`
-            report = unscored(self._scorer, bundle.query_str, answer, error)
-        return told(report)
+            if not self._split:
+                await keep(self._scorer, nodes)
+                return reports[False]
+            whole, kept = self._split
+            async with anyio.create_task_group() as group:
+                group.start_soon(keep, whole, None)
+                group.start_soon(keep, kept, nodes)
+            return joined(reports[True], reports[False])
+        except Exception as error:  # noqa: BLE001 - see above
+            return unscored(self._scorer, question, answer, error)
 
     def _payload(self, report: UncertaintyReport) -> dict[str, Any]:
         return report.to_dict(text=self._text)
