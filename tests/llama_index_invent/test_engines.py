@@ -12,7 +12,9 @@ from llama_index.core import get_response_synthesizer
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.response.schema import Response
+from llama_index.core.evaluation import BatchEvalRunner
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index.core.llms import CompletionResponse, CompletionResponseGen, CustomLLM, LLMMetadata
 from llama_index.core.query_engine import RetrieverQueryEngine, RetryQueryEngine, RouterQueryEngine
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
@@ -339,3 +341,33 @@ def test_models_and_engines_can_be_passed_to_the_scorer() -> None:
         with with_model(model) as direct:
             report = direct.score(QUESTION)
             assert (report.answer, report.score, report.fingerprint.model) == ("at nine", 0.0, "scripted")
+
+
+def test_the_evaluator_runs_in_batches() -> None:
+    runner = BatchEvalRunner({"invent": InvEntropyEvaluator(Scripted(), scorer=scorer())}, workers=4)
+    results = asyncio.run(
+        runner.aevaluate_response_strs(queries=[QUESTION] * 6, response_strs=["at nine"] * 5 + ["at ten"])
+    )
+    assert [result.passing for result in results["invent"]] == [True] * 5 + [False]
+
+
+def test_spans_of_siblings_lie_below_the_query() -> None:
+    parents: dict[str, str | None] = {}
+
+    class Spans(SimpleSpanHandler):
+        def new_span(
+            self, id_: str, bound_args: Any, *args: Any, parent_span_id: str | None = None, **kwargs: Any
+        ) -> Any:
+            parents[id_] = parent_span_id
+            return super().new_span(id_, bound_args, *args, parent_span_id=parent_span_id, **kwargs)
+
+    dispatcher, handler = instrument.get_dispatcher(), Spans()
+    dispatcher.add_span_handler(handler)
+    try:
+        UncertaintyQueryEngine(engine_of(Scripted()), scorer=scorer()).query(QUESTION)
+    finally:
+        dispatcher.span_handlers.remove(handler)
+    roots = [id_ for id_, parent in parents.items() if parent is None]
+    assert len(roots) == 1
+    assert roots[0].startswith("UncertaintyQueryEngine.query")
+    assert sum("synthesize" in id_ for id_ in parents) >= 1 + 5

@@ -6,10 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from llama_index.core.base.llms.types import ImageBlock, TextBlock
+from llama_index.core.base.llms.types import ChatResponse, ImageBlock, LLMMetadata, TextBlock
 from llama_index.core.chat_engine import SimpleChatEngine
-from llama_index.core.llms import ChatMessage
+from llama_index.core.llms import ChatMessage, MockLLM
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.memory import ChatMemoryBuffer
+from llama_index.core.tools import FunctionTool
 
 from invent_chain import InvEntropy
 from invent_chain.errors import ConfigurationError
@@ -120,3 +123,61 @@ def test_wrong_settings_are_told() -> None:
         UncertainLLM(Scripted(), scorer=InvEntropy(lambda _q: "x"))
     with pytest.raises(ConfigurationError, match="cannot call tools"):
         UncertainLLM(Scripted()).chat_with_tools([], "hello")
+
+
+def test_a_model_without_a_temperature_is_told() -> None:
+    found = UncertainLLM(MockLLM(), scorer=scorer(), text=True).complete(QUESTION)
+    assert "MockLLM has no setting temperature: siblings ran with its own" in found.additional_kwargs["invent"]["notes"]
+
+
+class Tooled(FunctionCallingLLM):
+    """Calls the tool it is given; without one it answers."""
+
+    temperature: float = 0.0
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return LLMMetadata(model_name="tooled", is_chat_model=True, is_function_calling_model=True)
+
+    def chat(self, messages: Any, **kwargs: Any) -> ChatResponse:
+        calls = [{"name": name} for name in kwargs.get("tools", [])]
+        content = None if calls else "at nine"
+        message = ChatMessage(role="assistant", content=content, additional_kwargs={"tool_calls": calls})
+        return ChatResponse(message=message)
+
+    async def achat(self, messages: Any, **kwargs: Any) -> ChatResponse:
+        return self.chat(messages, **kwargs)
+
+    def _prepare_chat_with_tools(self, tools: Any, user_msg: Any = None, **kwargs: Any) -> dict[str, Any]:
+        messages = [ChatMessage(role="user", content=user_msg)]
+        return {"messages": messages, "tools": [tool.metadata.name for tool in tools]}
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        calls = response.message.additional_kwargs["tool_calls"]
+        return [ToolSelection(tool_id=str(k), tool_name=c["name"], tool_kwargs={}) for k, c in enumerate(calls)]
+
+    def _unused(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    complete = stream_chat = stream_complete = acomplete = astream_chat = astream_complete = _unused
+
+
+def ferry() -> str:
+    """Say when the ferry sails."""
+    return "at nine"
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_tools_work_as_before_and_a_call_of_them_is_no_answer(asynchronous: bool) -> None:
+    llm = UncertainLLM(Tooled(), scorer=scorer())
+    tool = FunctionTool.from_defaults(ferry)
+    if asynchronous:
+        found = asyncio.run(llm.achat_with_tools([tool], QUESTION))
+    else:
+        found = llm.chat_with_tools([tool], QUESTION)
+    assert [call.tool_name for call in llm.get_tool_calls_from_response(found)] == ["ferry"]
+    assert "invent" not in found.additional_kwargs
+    assert llm.chat([ChatMessage(role="user", content=QUESTION)]).additional_kwargs["invent"]["score"] == 0.0
+    assert llm.metadata.is_function_calling_model

@@ -12,7 +12,7 @@ from llama_index.core.prompts.mixin import PromptDictType
 from invent_chain import InvEntropy, UncertaintyReport
 from invent_chain.errors import ConfigurationError, InputError
 from llama_index.evaluation.invent.ask import LLMAsk
-from llama_index.evaluation.invent.scoring import checked_scorer, unscored
+from llama_index.evaluation.invent.scoring import checked_scorer, unscored, with_remark
 
 _WITH_CONTEXT = (
     "Context information is below.\n---------------------\n{context}\n---------------------\n"
@@ -67,7 +67,7 @@ class InvEntropyEvaluator(BaseEvaluator):
             report = self._scorer.score(question, answer=answer, ask=self._ask(contexts, sync=True))
         except Exception as error:  # noqa: BLE001 - one answer must not end a batch
             report = unscored(self._scorer, question, answer, error)
-        return _result(report, contexts)
+        return _result(with_remark(report, self._llm), contexts)
 
     async def aevaluate(
         self,
@@ -86,7 +86,7 @@ class InvEntropyEvaluator(BaseEvaluator):
             report = await self._scorer.ascore(question, answer=answer, ask=self._ask(contexts, sync=False))
         except Exception as error:  # noqa: BLE001 - see `evaluate`
             report = unscored(self._scorer, question, answer, error)
-        return _result(report, contexts)
+        return _result(with_remark(report, self._llm), contexts)
 
     def _ask(self, contexts: Sequence[str] | None, *, sync: bool) -> LLMAsk:
         if not contexts:

@@ -26,7 +26,7 @@ from pydantic import PrivateAttr
 from invent_chain import InvEntropy
 from invent_chain.errors import ConfigurationError, InputError
 from llama_index.evaluation.invent.ask import LLMAsk
-from llama_index.evaluation.invent.scoring import KEY, checked_scorer, told, unscored
+from llama_index.evaluation.invent.scoring import KEY, checked_scorer, told, unscored, with_remark
 
 Reply = TypeVar("Reply", ChatResponse, CompletionResponse)
 
@@ -239,14 +239,14 @@ class UncertainLLM(FunctionCallingLLM):
             report = self._scorer.score(question, answer=answer, ask=ask)
         except Exception as error:  # noqa: BLE001 - the answer is there: what goes wrong becomes a failed report
             report = unscored(self._scorer, question, answer, error)
-        return told(report).to_dict(text=self._text)
+        return told(with_remark(report, self.llm)).to_dict(text=self._text)
 
     async def _ascore(self, ask: LLMAsk, question: str, answer: str) -> dict[str, Any]:
         try:
             report = await self._scorer.ascore(question, answer=answer, ask=ask)
         except Exception as error:  # noqa: BLE001 - see `_score`
             report = unscored(self._scorer, question, answer, error)
-        return told(report).to_dict(text=self._text)
+        return told(with_remark(report, self.llm)).to_dict(text=self._text)
 
 
 def _with_text(message: ChatMessage, text: str) -> ChatMessage:

@@ -22,6 +22,48 @@ ROUTE = "invent_route"
 """Where the way that an answer took stands in `Response.metadata`."""
 
 
+class Route:
+    """The engines that are tried in turn, and what is noted of the way.
+
+    Attributes:
+        hops: The first engine, then those for more context, each scored.
+    """
+
+    def __init__(
+        self,
+        engine: BaseQueryEngine,
+        retrieve_more: Sequence[BaseQueryEngine],
+        *,
+        scorer: InvEntropy | None,
+        text: bool,
+        callback_manager: CallbackManager | None = None,
+    ) -> None:
+        if isinstance(retrieve_more, BaseQueryEngine):
+            raise ConfigurationError("retrieve_more is one engine: pass a list, such as [engine_with_more_nodes]")
+        self.hops = [
+            UncertaintyQueryEngine(hop, scorer=scorer, text=text, callback_manager=callback_manager)
+            for hop in (engine, *retrieve_more)
+        ]
+
+    @staticmethod
+    def step(found: Response) -> dict[str, Any]:
+        """Return what is noted of a scored answer."""
+        report = (found.metadata or {})[KEY]
+        return {**report["decision"], "score": report["score"]}
+
+    @staticmethod
+    def routed(found: Response, route: list[dict[str, Any]], *, end: Action | None = None) -> Response:
+        """Return the response with its route, which ends with `end` where that is not its last action."""
+        steps = [*route, {"action": end}] if end is not None and route[-1]["action"] != end else route
+        return replace(found, metadata={**(found.metadata or {}), ROUTE: steps})
+
+    @staticmethod
+    def given(found: Response, other: Response, route: list[dict[str, Any]]) -> Response:
+        """Return the fallback's answer with the report of the answer that it stands in for."""
+        report = (found.metadata or {})[KEY]
+        return Route.routed(replace(other, metadata={**(other.metadata or {}), KEY: report}), route, end="fallback")
+
+
 class RoutingQueryEngine(BaseQueryEngine):
     """Act on the decision about each answer; `metadata["invent_route"]` says which way was taken.
 
@@ -53,64 +95,41 @@ class RoutingQueryEngine(BaseQueryEngine):
         text: bool = False,
         callback_manager: CallbackManager | None = None,
     ) -> None:
-        if isinstance(retrieve_more, BaseQueryEngine):
-            raise ConfigurationError("retrieve_more is one engine: pass a list, such as [engine_with_more_nodes]")
         if not abstain_message:
             raise ConfigurationError("abstain_message is empty: say something to the user")
-        self._hops = [
-            UncertaintyQueryEngine(hop, scorer=scorer, text=text, callback_manager=callback_manager)
-            for hop in (engine, *retrieve_more)
-        ]
+        self._route = Route(engine, retrieve_more, scorer=scorer, text=text, callback_manager=callback_manager)
         self._fallback, self._abstain_message = fallback, abstain_message
         super().__init__(callback_manager or engine.callback_manager)
 
     def _get_prompt_modules(self) -> PromptMixinType:
-        modules: PromptMixinType = {f"query_engine_{k}": hop for k, hop in enumerate(self._hops)}
+        modules: PromptMixinType = {f"query_engine_{k}": hop for k, hop in enumerate(self._route.hops)}
         return modules if self._fallback is None else {**modules, "fallback": self._fallback}
 
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         route: list[dict[str, Any]] = []
-        for hop in self._hops:
+        for hop in self._route.hops:
             found = _whole(hop.query(query_bundle))
-            action = _noted(route, found)
-            if action != "retrieve_more":
+            route.append(Route.step(found))
+            if route[-1]["action"] != "retrieve_more":
                 break
-        if action == "answer":
-            return _routed(found, route)
-        if action != "abstain" and self._fallback is not None:
-            return _given(found, _whole(self._fallback.query(query_bundle)), route)
-        return _routed(replace(found, response=self._abstain_message), route, end="abstain")
+        if route[-1]["action"] == "answer":
+            return Route.routed(found, route)
+        if route[-1]["action"] != "abstain" and self._fallback is not None:
+            return Route.given(found, _whole(self._fallback.query(query_bundle)), route)
+        return Route.routed(replace(found, response=self._abstain_message), route, end="abstain")
 
     async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         route: list[dict[str, Any]] = []
-        for hop in self._hops:
-            found = await _awhole(await hop.aquery(query_bundle))
-            action = _noted(route, found)
-            if action != "retrieve_more":
+        for hop in self._route.hops:
+            found = await whole(await hop.aquery(query_bundle))
+            route.append(Route.step(found))
+            if route[-1]["action"] != "retrieve_more":
                 break
-        if action == "answer":
-            return _routed(found, route)
-        if action != "abstain" and self._fallback is not None:
-            return _given(found, await _awhole(await self._fallback.aquery(query_bundle)), route)
-        return _routed(replace(found, response=self._abstain_message), route, end="abstain")
-
-
-def _noted(route: list[dict[str, Any]], found: Response) -> Action:
-    report = (found.metadata or {})[KEY]
-    action: Action = report["decision"]["action"]
-    route.append({"action": action, "score": report["score"], "reason": report["decision"]["reason"]})
-    return action
-
-
-def _routed(found: Response, route: list[dict[str, Any]], *, end: Action | None = None) -> Response:
-    steps = [*route, {"action": end}] if end is not None and route[-1]["action"] != end else route
-    return replace(found, metadata={**(found.metadata or {}), ROUTE: steps})
-
-
-def _given(found: Response, other: Response, route: list[dict[str, Any]]) -> Response:
-    """Return the fallback's answer with the report of the answer that it stands in for."""
-    report = (found.metadata or {})[KEY]
-    return _routed(replace(other, metadata={**(other.metadata or {}), KEY: report}), route, end="fallback")
+        if route[-1]["action"] == "answer":
+            return Route.routed(found, route)
+        if route[-1]["action"] != "abstain" and self._fallback is not None:
+            return Route.given(found, await whole(await self._fallback.aquery(query_bundle)), route)
+        return Route.routed(replace(found, response=self._abstain_message), route, end="abstain")
 
 
 def _whole(found: RESPONSE_TYPE) -> Response:
@@ -119,7 +138,8 @@ def _whole(found: RESPONSE_TYPE) -> Response:
     return found if isinstance(found, Response) else found.get_response()
 
 
-async def _awhole(found: RESPONSE_TYPE) -> Response:
+async def whole(found: RESPONSE_TYPE) -> Response:
+    """Return a response that is not streamed."""
     if isinstance(found, AsyncStreamingResponse):
         return await found.get_response()
     return found if isinstance(found, Response) else found.get_response()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # its documented home
 from llama_index.core.instrumentation.events import BaseEvent
+from llama_index.core.llms import LLM
 
 from invent_chain import InvEntropy, UncertaintyReport
 from invent_chain.errors import ConfigurationError, InventError
@@ -64,6 +66,14 @@ def unscored(scorer: InvEntropy, question: str, answer: str, error: Exception) -
     logger.warning("an answer was not scored: %s", reason)
     logger.debug("an answer was not scored", exc_info=error)
     return scorer.unscored(question, answer, reason)
+
+
+def with_remark(report: UncertaintyReport, llm: LLM) -> UncertaintyReport:
+    """Note that siblings ran with the model's own temperature, where it has no such setting."""
+    if "temperature" in type(llm).model_fields or report.fingerprint.temperature is None:
+        return report
+    remark = f"{type(llm).__name__} has no setting temperature: siblings ran with its own"
+    return replace(report, notes=(*report.notes, remark))
 
 
 def told(report: UncertaintyReport) -> UncertaintyReport:
