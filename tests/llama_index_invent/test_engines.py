@@ -343,6 +343,7 @@ def test_models_and_engines_can_be_passed_to_the_scorer() -> None:
             assert (report.answer, report.score, report.fingerprint.model) == ("at nine", 0.0, "scripted")
 
 
+@pytest.mark.filterwarnings("ignore:asyncio_module:DeprecationWarning")  # raised inside the framework
 def test_the_evaluator_runs_in_batches() -> None:
     runner = BatchEvalRunner({"invent": InvEntropyEvaluator(Scripted(), scorer=scorer())}, workers=4)
     results = asyncio.run(

@@ -169,8 +169,15 @@ class UncertainLLM(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        return self._with_tools()._prepare_chat_with_tools(
-            tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
+        # By way of the framework's own shim for models that do not know `tool_required`.
+        return self._with_tools()._prepare_chat_with_tools_compat(
+            tools,
+            user_msg=user_msg,
+            chat_history=chat_history,
+            verbose=verbose,
+            allow_parallel_tool_calls=allow_parallel_tool_calls,
+            tool_required=tool_required,
+            **kwargs,
         )
 
     def _with_tools(self) -> FunctionCallingLLM:
