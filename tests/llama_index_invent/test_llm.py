@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from llama_index.core.base.llms.types import ChatResponse, ImageBlock, LLMMetadata, TextBlock
 from llama_index.core.chat_engine import SimpleChatEngine
-from llama_index.core.llms import ChatMessage, MockLLM
+from llama_index.core.llms import ChatMessage, CompletionResponse, MockLLM
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.memory import ChatMemoryBuffer
@@ -181,3 +181,29 @@ def test_tools_work_as_before_and_a_call_of_them_is_no_answer(asynchronous: bool
     assert "invent" not in found.additional_kwargs
     assert llm.chat([ChatMessage(role="user", content=QUESTION)]).additional_kwargs["invent"]["score"] == 0.0
     assert llm.metadata.is_function_calling_model
+
+
+def test_the_calls_own_settings_do_not_undo_those_of_siblings() -> None:
+    seen: list[dict[str, Any]] = []
+
+    class Takes(Scripted):
+        def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+            seen.append(kwargs)
+            return super().complete(prompt, formatted)
+
+    UncertainLLM(Takes(), scorer=scorer()).complete(QUESTION, temperature=0.0, seed=1, stop=["!"])
+    assert seen[0] == {"temperature": 0.0, "seed": 1, "stop": ["!"]}
+    assert seen[1:] == [{"stop": ["!"]}] * 5
+
+
+def test_what_raises_after_the_answer_never_costs_it() -> None:
+    def broken(_text: str) -> str:
+        raise RuntimeError("no question here")
+
+    class Garbled(Tooled):
+        def get_tool_calls_from_response(self, *args: Any, **kwargs: Any) -> Any:
+            raise ValueError("no JSON")
+
+    found = UncertainLLM(Scripted(), scorer=scorer(), question=broken).complete(QUESTION)
+    assert (found.text, found.additional_kwargs["invent"]["status"]) == ("at nine", "failed")
+    assert UncertainLLM(Garbled(), scorer=scorer()).chat(HISTORY).message.content == "at nine"

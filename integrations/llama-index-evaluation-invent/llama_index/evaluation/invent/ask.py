@@ -29,7 +29,7 @@ class LLMAsk:
         template: Prompt; each `{question}` in it is replaced, other braces stay. Or a function that makes the prompt
             out of a question.
         messages: Makes the messages out of a question, for chat models; None is one user message with the prompt.
-        settings: Further keyword arguments of each request.
+        settings: Further keyword arguments of each request; a seed, and what siblings have a setting for, is left out.
         sync: Whether to use the model's sync side, in worker threads. An async client belongs to the event loop that
             first used it.
         chat: Whether to chat or to complete; None does what the model is for.
@@ -70,7 +70,7 @@ class LLMAsk:
             AskRefusedError: 401, 403 or 404.
             AskError: The model raised, or gave no text.
         """
-        llm, settings = tuned(self._llm, sampling), self._settings
+        llm, settings = tuned(self._llm, sampling), _of_siblings(self._settings, sampling)
         try:
             if self._chat or self._messages is not None:
                 messages = self._asked(question)
@@ -157,6 +157,12 @@ def as_ask_error(error: Exception, name: str) -> AskError:
     if status in (401, 403, 404):
         return AskRefusedError(f"{what}: check the key, its rights and the model's name")
     return AskError(f"{what}: its message is in the log at level DEBUG")
+
+
+def _of_siblings(settings: Mapping[str, Any], sampling: Sampling) -> dict[str, Any]:
+    """Leave out what would undo the siblings' settings, and a seed, which would make all replications equal."""
+    own = {"seed"} | {name for name in ("temperature", "max_tokens") if getattr(sampling, name) is not None}
+    return {name: value for name, value in settings.items() if name not in own}
 
 
 def _filled(template: str) -> Callable[[str], str]:

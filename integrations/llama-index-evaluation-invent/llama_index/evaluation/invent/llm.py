@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -27,6 +28,8 @@ from invent_chain import InvEntropy
 from invent_chain.errors import ConfigurationError, InputError
 from llama_index.evaluation.invent.ask import LLMAsk
 from llama_index.evaluation.invent.scoring import KEY, checked_scorer, told, unscored, with_remark
+
+logger = logging.getLogger(__name__)
 
 Reply = TypeVar("Reply", ChatResponse, CompletionResponse)
 
@@ -207,7 +210,11 @@ class UncertainLLM(FunctionCallingLLM):
     def _calls_tools(self, found: ChatResponse) -> bool:
         if not isinstance(self.llm, FunctionCallingLLM) or not self.llm.metadata.is_function_calling_model:
             return False
-        return bool(self.llm.get_tool_calls_from_response(found, error_on_no_tool_call=False))
+        try:
+            return bool(self.llm.get_tool_calls_from_response(found, error_on_no_tool_call=False))
+        except Exception:  # arguments that are no JSON, say: the caller is to see that, not we
+            logger.debug("the tool calls of a response cannot be read", exc_info=True)
+            return True
 
     def _chat(self, messages: Sequence[ChatMessage], settings: dict[str, Any], *, sync: bool) -> tuple[LLMAsk, str]:
         """Return what asks siblings, and the question; empty if there is none, which fails the report."""
@@ -238,8 +245,12 @@ class UncertainLLM(FunctionCallingLLM):
     def _selected(self, text: str) -> str:
         if self._question is None:
             return text
-        found = self._question(text)
-        return found if found and found in text else ""
+        try:
+            found = self._question(text)
+            return found if found in text else ""
+        except Exception:  # a TypeError for what is no text, too
+            logger.warning("question= raised, so an answer is not scored", exc_info=True)
+            return ""
 
     def _score(self, ask: LLMAsk, question: str, answer: str) -> dict[str, Any]:
         try:
