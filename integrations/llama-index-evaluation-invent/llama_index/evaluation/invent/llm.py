@@ -247,10 +247,11 @@ class UncertainLLM(FunctionCallingLLM):
             return text
         try:
             found = self._question(text)
-            return found if found in text else ""
-        except Exception:  # a TypeError for what is no text, too
+            stands = found in text  # a TypeError for what is no text
+        except Exception:
             logger.warning("question= raised, so an answer is not scored", exc_info=True)
             return ""
+        return found if stands else ""
 
     def _score(self, ask: LLMAsk, question: str, answer: str) -> dict[str, Any]:
         try:
