@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -47,10 +48,10 @@ class Condition(ABC):
         """Say whether it holds in `situation`, and why."""
 
     def __and__(self, other: Condition) -> Condition:
-        return _Both(self, other)
+        return _Joined(self, other, all)
 
     def __or__(self, other: Condition) -> Condition:
-        return _Either(self, other)
+        return _Joined(self, other, any)
 
     def __invert__(self) -> Condition:
         return _Not(self)
@@ -194,24 +195,15 @@ class _HasStatus(Condition):
 
 
 @dataclass(frozen=True, slots=True)
-class _Both(Condition):
+class _Joined(Condition):
     first: Condition
     second: Condition
+    needed: Callable[[Iterable[bool]], bool]
+    """`all` or `any`."""
 
     def check(self, situation: Situation) -> Finding:
         found = (self.first.check(situation), self.second.check(situation))
-        holds = all(finding.holds for finding in found)
-        return Finding(holds, " and ".join(finding.reason for finding in found if finding.holds == holds))
-
-
-@dataclass(frozen=True, slots=True)
-class _Either(Condition):
-    first: Condition
-    second: Condition
-
-    def check(self, situation: Situation) -> Finding:
-        found = (self.first.check(situation), self.second.check(situation))
-        holds = any(finding.holds for finding in found)
+        holds = self.needed(finding.holds for finding in found)
         return Finding(holds, " and ".join(finding.reason for finding in found if finding.holds == holds))
 
 

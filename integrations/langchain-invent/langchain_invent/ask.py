@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,15 +12,13 @@ from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.base import RunnableBindingBase
 
-from invent_chain.errors import AskError, AskRefusedError
+from invent_chain.errors import AskError
+from invent_chain.hosting import as_ask_error
 from invent_chain.protocols import Ask
-from invent_chain.sample.request import CountRejectedError
 from invent_chain.sample.thread import in_thread
 from invent_chain.types import Replies, Sampling
 from langchain_invent.messages import answer_text
 from langchain_invent.parts import Scored, sibling_runnable, tuned
-
-logger = logging.getLogger(__name__)
 
 
 class ChatModelAsk:
@@ -172,24 +169,6 @@ def model_name(model: Any) -> str:
         if isinstance(name, str) and name:
             return name
     return type(model).__name__
-
-
-def as_ask_error(error: Exception, name: str, *, n: int = 1) -> AskError:
-    """Return what a provider raised as an error of this library.
-
-    The message names the model, the kind of error and the status. What the provider said stays out of it, since
-    providers echo prompts and keys; it is logged at DEBUG and chained.
-    """
-    if isinstance(error, AskError):
-        return error
-    logger.debug("a sibling request to %s failed", name, exc_info=error)
-    status = getattr(error, "status_code", None)
-    what = f"{name} raised {type(error).__name__}" + (f" (status {status})" if isinstance(status, int) else "")
-    if status in (401, 403, 404):
-        return AskRefusedError(f"{what}: check the key, its rights and the model's name")
-    if n > 1 and (status in (400, 422) or isinstance(error, (ValueError, TypeError, NotImplementedError))):
-        return CountRejectedError(f"{what} for n={n} answers in one request")
-    return AskError(f"{what}: its message is in the log at level DEBUG")
 
 
 def _one_message(question: str) -> list[BaseMessage]:

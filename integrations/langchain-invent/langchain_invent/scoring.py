@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,8 +11,9 @@ from langchain_core.callbacks.manager import AsyncCallbackManager, BaseRunManage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_async_callback_manager_for_config, get_callback_manager_for_config
 
-from invent_chain import InvEntropy, UncertaintyReport
-from invent_chain.errors import ConfigurationError, InventError
+from invent_chain import InvEntropy, UncertaintyReport, hosting
+from invent_chain.errors import ConfigurationError
+from invent_chain.hosting import without_model
 from invent_chain.loop_thread import LoopThread
 from invent_chain.sinks import attributes
 from langchain_invent.messages import QuestionSelector, last_human_text
@@ -28,8 +28,6 @@ from langchain_invent.trace import (
     sibling_config,
     traced_runs,
 )
-
-logger = logging.getLogger(__name__)
 
 RUN_NAME = "invent_siblings"
 Judge = Callable[[RunnableConfig, bool], Awaitable[UncertaintyReport]]
@@ -129,13 +127,8 @@ class Scoring:
         return report
 
     def unscored(self, answered: Answered, error: Exception) -> UncertaintyReport:
-        """Return the failed report of an answer; what others raised may quote prompts, so it is logged at DEBUG."""
-        reason = str(error)
-        if not isinstance(error, InventError):
-            reason = f"{type(error).__name__} was raised while scoring: its traceback is in the log at level DEBUG"
-            logger.warning("an answer was not scored: %s", reason)
-            logger.debug("an answer was not scored", exc_info=error)
-        return self.scorer.unscored(answered.question, answered.answer, reason, model=answered.model)
+        """Return the failed report of an answer whose scoring raised."""
+        return hosting.unscored(self.scorer, answered.question, answered.answer, error, model=answered.model)
 
     def _config(self, answered: Answered, siblings: Any) -> RunnableConfig:
         return sibling_config(answered.config, siblings, self.metadata)
@@ -174,15 +167,6 @@ def scoring(
     Raises:
         ConfigurationError: `scorer` is no `InvEntropy` or has a model of its own, or `sibling_callbacks` is unknown.
     """
-    if scorer is None:
-        scorer = InvEntropy()
-    if not isinstance(scorer, InvEntropy):
-        raise ConfigurationError(f"scorer is a {type(scorer).__name__}: pass InvEntropy(n=..., r=..., similarity=...)")
-    if scorer.fingerprint.model:
-        raise ConfigurationError(
-            f"scorer has a model of its own ({scorer.fingerprint.model}), but siblings are asked of the model that "
-            "answers: pass InvEntropy(n=..., r=..., similarity=...) without a model"
-        )
     if sibling_callbacks not in ("tracers", "all"):
         raise ConfigurationError(f"sibling_callbacks={sibling_callbacks!r}: choose 'tracers' or 'all'")
-    return Scoring(scorer, text, feedback, sibling_callbacks, dict(metadata or {}))
+    return Scoring(without_model(scorer), text, feedback, sibling_callbacks, dict(metadata or {}))

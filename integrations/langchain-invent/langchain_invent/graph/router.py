@@ -122,7 +122,7 @@ class Router:
         action: Action = "abstain"
         if status != "failed":
             hops = values.get(self._keys.hops)
-            situation = Situation(score, status, hops=hops if isinstance(hops, int) else 0)
+            situation = Situation(score, status, hops=hops or 0)
             action = decided if policy is None else _decide(policy, situation)
         wanted = action
         if action == "retrieve_more" and (self._targets[action] is None or not self._may_hop(values)):

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
-from llama_index.core.base.response.schema import PydanticResponse, Response
+from llama_index.core.base.response.schema import RESPONSE_TYPE, PydanticResponse, Response
 from llama_index.core.llms import LLM, ChatMessage
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
-from invent_chain.errors import AskError, AskRefusedError, ConfigurationError
+from invent_chain.errors import AskError, ConfigurationError
+from invent_chain.hosting import as_ask_error
 from invent_chain.protocols import Ask
 from invent_chain.sample.thread import in_thread
 from invent_chain.types import Replies, Sampling
 from llama_index.evaluation.invent.parts import for_siblings, models, tuned
 
-logger = logging.getLogger(__name__)
 _PLACE = "{question}"
 
 
@@ -134,10 +133,10 @@ class EngineAsk:
                 )
             else:
                 found = await (engine.aquery(bundle) if nodes is None else engine.asynthesize(bundle, nodes))
-            text = await in_thread(lambda: str(found))
+            text = await in_thread(lambda: answer_of(found))  # reads a stream
         except Exception as error:
             raise as_ask_error(error, self.name) from error
-        return _reply(text if _has_text(found) else "", self.name)
+        return _reply(text, self.name)
 
 
 def adapt(obj: Any) -> Ask | None:
@@ -145,18 +144,6 @@ def adapt(obj: Any) -> Ask | None:
     if isinstance(obj, LLM):
         return LLMAsk(obj)
     return EngineAsk(obj) if isinstance(obj, BaseQueryEngine) else None
-
-
-def as_ask_error(error: Exception, name: str) -> AskError:
-    """Return what a provider raised as an error of this library, without what it said: providers echo prompts."""
-    if isinstance(error, AskError):
-        return error
-    logger.debug("a sibling request to %s failed", name, exc_info=error)
-    status = getattr(error, "status_code", None)
-    what = f"{name} raised {type(error).__name__}" + (f" (status {status})" if isinstance(status, int) else "")
-    if status in (401, 403, 404):
-        return AskRefusedError(f"{what}: check the key, its rights and the model's name")
-    return AskError(f"{what}: its message is in the log at level DEBUG")
 
 
 def _of_siblings(settings: Mapping[str, Any], sampling: Sampling) -> dict[str, Any]:
@@ -171,11 +158,11 @@ def _filled(template: str) -> Callable[[str], str]:
     return lambda question: template.replace(_PLACE, question)
 
 
-def _has_text(response: Any) -> bool:
-    """Tell an answer from none: `str` of a response without text is "None"."""
-    if isinstance(response, (Response, PydanticResponse)):
-        return response.response is not None
-    return True
+def answer_of(found: RESPONSE_TYPE) -> str:
+    """Return the answer of a response as text; empty where there is none, of which `str` would make "None"."""
+    if isinstance(found, (Response, PydanticResponse)) and found.response is None:
+        return ""
+    return str(found)
 
 
 def _reply(text: str, name: str) -> Replies:

@@ -11,8 +11,9 @@ from llama_index.core.prompts.mixin import PromptDictType
 
 from invent_chain import InvEntropy, UncertaintyReport
 from invent_chain.errors import ConfigurationError, InputError
+from invent_chain.hosting import unscored, without_model
 from llama_index.evaluation.invent.ask import LLMAsk
-from llama_index.evaluation.invent.scoring import checked_scorer, unscored, with_remark
+from llama_index.evaluation.invent.scoring import with_remark
 
 _WITH_CONTEXT = (
     "Context information is below.\n---------------------\n{context}\n---------------------\n"
@@ -42,7 +43,7 @@ class InvEntropyEvaluator(BaseEvaluator):
         for place in ("{context}", "{question}"):
             if place not in context_template:
                 raise ConfigurationError(f"context_template has no {place}: put it in")
-        self._llm, self._scorer, self._template = llm, checked_scorer(scorer), context_template
+        self._llm, self._scorer, self._template = llm, without_model(scorer), context_template
 
     def _get_prompts(self) -> PromptDictType:
         return {}

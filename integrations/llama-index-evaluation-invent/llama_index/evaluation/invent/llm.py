@@ -26,8 +26,9 @@ from pydantic import PrivateAttr
 
 from invent_chain import InvEntropy
 from invent_chain.errors import ConfigurationError, InputError
+from invent_chain.hosting import unscored, without_model
 from llama_index.evaluation.invent.ask import LLMAsk
-from llama_index.evaluation.invent.scoring import KEY, checked_scorer, told, unscored, with_remark
+from llama_index.evaluation.invent.scoring import KEY, told, with_remark
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class UncertainLLM(FunctionCallingLLM):
             raise ConfigurationError(f"llm is a {type(llm).__name__}: pass a LlamaIndex model")
         names = ("system_prompt", "query_wrapper_prompt", "messages_to_prompt", "completion_to_prompt", "output_parser")
         super().__init__(llm=llm, callback_manager=llm.callback_manager, **{name: getattr(llm, name) for name in names})
-        self._scorer, self._question, self._text = checked_scorer(scorer), question, text
+        self._scorer, self._question, self._text = without_model(scorer), question, text
 
     @classmethod
     def class_name(cls) -> str:
@@ -213,7 +214,7 @@ class UncertainLLM(FunctionCallingLLM):
         try:
             return bool(self.llm.get_tool_calls_from_response(found, error_on_no_tool_call=False))
         except Exception:  # arguments that are no JSON, say: the caller is to see that, not we
-            logger.debug("the tool calls of a response cannot be read", exc_info=True)
+            logger.warning("an answer was not scored: its tool calls cannot be read", exc_info=True)
             return True
 
     def _chat(self, messages: Sequence[ChatMessage], settings: dict[str, Any], *, sync: bool) -> tuple[LLMAsk, str]:

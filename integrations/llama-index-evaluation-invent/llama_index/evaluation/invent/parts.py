@@ -25,10 +25,16 @@ class Scored(Protocol):
         ...
 
 
-def tuned(llm: LLM, sampling: Sampling) -> LLM:
-    """Return a copy of a model with the siblings' settings; a setting that is no field of the model stays as it is."""
+def bare(llm: LLM) -> LLM:
+    """Return the model itself, without what scores its answers."""
     while isinstance(llm, Scored):
         llm = llm.unscored()
+    return llm
+
+
+def tuned(llm: LLM, sampling: Sampling) -> LLM:
+    """Return a copy of a model with the siblings' settings; a setting that is no field of the model stays as it is."""
+    llm = bare(llm)
     wanted = {"temperature": sampling.temperature, "max_tokens": sampling.max_tokens}
     fields = type(llm).model_fields
     return llm.model_copy(update={name: v for name, v in wanted.items() if v is not None and name in fields})
@@ -54,7 +60,7 @@ def models(part: Any) -> Iterator[LLM]:
 
 def _replaced(part: Any, change: Callable[[LLM], LLM]) -> Any:
     if isinstance(part, LLM):
-        return change(part.unscored() if isinstance(part, Scored) else part)
+        return change(bare(part))
     if not isinstance(part, (BaseQueryEngine, BaseSynthesizer)):
         return part
     copied = copy.copy(part)

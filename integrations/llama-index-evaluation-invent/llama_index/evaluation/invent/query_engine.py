@@ -11,8 +11,6 @@ from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.response.schema import (
     RESPONSE_TYPE,
     AsyncStreamingResponse,
-    PydanticResponse,
-    Response,
     StreamingResponse,
 )
 from llama_index.core.callbacks.base import CallbackManager
@@ -21,11 +19,12 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from invent_chain import InvEntropy, UncertaintyReport
 from invent_chain.errors import ConfigurationError
+from invent_chain.hosting import unscored, without_model
 from invent_chain.loop_thread import LoopThread
 from invent_chain.split import halves, joined
-from llama_index.evaluation.invent.ask import EngineAsk
+from llama_index.evaluation.invent.ask import EngineAsk, answer_of
 from llama_index.evaluation.invent.parts import models
-from llama_index.evaluation.invent.scoring import KEY, checked_scorer, told, unscored
+from llama_index.evaluation.invent.scoring import KEY, told
 
 Siblings = Literal["nodes", "engine"]
 
@@ -67,14 +66,14 @@ class UncertaintyQueryEngine(BaseQueryEngine):
             raise ConfigurationError(f"engine is a {type(engine).__name__}: pass a query engine")
         if siblings not in ("nodes", "engine"):
             raise ConfigurationError(f"siblings={siblings!r}: choose 'nodes' or 'engine'")
-        self._scorer = checked_scorer(scorer)
+        self._scorer = without_model(scorer)
         asked = engine if sibling_engine is None else sibling_engine
         if sibling_engine is None and not any("temperature" in type(llm).model_fields for llm in models(engine)):
             raise ConfigurationError(
                 f"no model with a temperature can be found in the {type(engine).__name__}, so its siblings would be "
                 "asked as the answer was: pass sibling_engine= an engine whose model has temperature=0.7"
             )
-        self._engine, self._asked, self._siblings, self._text = engine, asked, siblings, text
+        self._engine, self._asked, self._text = engine, asked, text
         self._loop = LoopThread()
         self._split = halves(self._scorer) if siblings == "engine" else ()
         super().__init__(callback_manager or engine.callback_manager)
@@ -179,10 +178,3 @@ class UncertaintyQueryEngine(BaseQueryEngine):
 
     def _payload(self, report: UncertaintyReport) -> dict[str, Any]:
         return report.to_dict(text=self._text)
-
-
-def answer_of(found: RESPONSE_TYPE) -> str:
-    """Return the answer of a response as text; empty where there is none."""
-    if isinstance(found, (Response, PydanticResponse)) and found.response is None:
-        return ""
-    return str(found)

@@ -23,10 +23,11 @@ ROUTE = "invent_route"
 
 
 class Route:
-    """The engines that are tried in turn, and what is noted of the way.
+    """The engines that are tried in turn, what follows from a report, and what is noted of the way.
 
     Attributes:
         hops: The first engine, then those for more context, each scored.
+        fallback: Another engine, asked at the end of the way; None if there is none.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Route:
         engine: BaseQueryEngine,
         retrieve_more: Sequence[BaseQueryEngine],
         *,
+        fallback: BaseQueryEngine | None,
         scorer: InvEntropy | None,
         text: bool,
         callback_manager: CallbackManager | None = None,
@@ -44,6 +46,14 @@ class Route:
             UncertaintyQueryEngine(hop, scorer=scorer, text=text, callback_manager=callback_manager)
             for hop in (engine, *retrieve_more)
         ]
+        self.fallback = fallback
+
+    def after(self, route: list[dict[str, Any]]) -> Action:
+        """Return what to do after these steps: "retrieve_more" only while there is an engine for it, and so on."""
+        action: Action = route[-1]["action"]
+        if action == "retrieve_more" and len(route) == len(self.hops):
+            action = "fallback"
+        return "abstain" if action == "fallback" and self.fallback is None else action
 
     @staticmethod
     def step(found: Response) -> dict[str, Any]:
@@ -97,38 +107,41 @@ class RoutingQueryEngine(BaseQueryEngine):
     ) -> None:
         if not abstain_message:
             raise ConfigurationError("abstain_message is empty: say something to the user")
-        self._route = Route(engine, retrieve_more, scorer=scorer, text=text, callback_manager=callback_manager)
-        self._fallback, self._abstain_message = fallback, abstain_message
+        self._route = Route(
+            engine, retrieve_more, fallback=fallback, scorer=scorer, text=text, callback_manager=callback_manager
+        )
+        self._abstain_message = abstain_message
         super().__init__(callback_manager or engine.callback_manager)
 
     def _get_prompt_modules(self) -> PromptMixinType:
         modules: PromptMixinType = {f"query_engine_{k}": hop for k, hop in enumerate(self._route.hops)}
-        return modules if self._fallback is None else {**modules, "fallback": self._fallback}
+        return modules if self._route.fallback is None else {**modules, "fallback": self._route.fallback}
 
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         route: list[dict[str, Any]] = []
         for hop in self._route.hops:
             found = _whole(hop.query(query_bundle))
             route.append(Route.step(found))
-            if route[-1]["action"] != "retrieve_more":
+            if self._route.after(route) != "retrieve_more":
                 break
-        if route[-1]["action"] == "answer":
-            return Route.routed(found, route)
-        if route[-1]["action"] != "abstain" and self._fallback is not None:
-            return Route.given(found, _whole(self._fallback.query(query_bundle)), route)
-        return Route.routed(replace(found, response=self._abstain_message), route, end="abstain")
+        if self._route.after(route) == "fallback":
+            return Route.given(found, _whole(self._route.fallback.query(query_bundle)), route)  # type: ignore[union-attr]
+        return self._ended(found, route)
 
     async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         route: list[dict[str, Any]] = []
         for hop in self._route.hops:
             found = await whole(await hop.aquery(query_bundle))
             route.append(Route.step(found))
-            if route[-1]["action"] != "retrieve_more":
+            if self._route.after(route) != "retrieve_more":
                 break
-        if route[-1]["action"] == "answer":
+        if self._route.after(route) == "fallback":
+            return Route.given(found, await whole(await self._route.fallback.aquery(query_bundle)), route)  # type: ignore[union-attr]
+        return self._ended(found, route)
+
+    def _ended(self, found: Response, route: list[dict[str, Any]]) -> Response:
+        if self._route.after(route) == "answer":
             return Route.routed(found, route)
-        if route[-1]["action"] != "abstain" and self._fallback is not None:
-            return Route.given(found, await whole(await self._fallback.aquery(query_bundle)), route)
         return Route.routed(replace(found, response=self._abstain_message), route, end="abstain")
 
 

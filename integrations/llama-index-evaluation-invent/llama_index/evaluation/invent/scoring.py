@@ -1,18 +1,15 @@
-"""What every shell of this package shares: the scorer, failed reports, the event."""
+"""What every shell of this package shares: where reports stand, remarks on them, the event."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # its documented home
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.llms import LLM
 
-from invent_chain import InvEntropy, UncertaintyReport
-from invent_chain.errors import ConfigurationError, InventError
+from invent_chain import UncertaintyReport
 
-logger = logging.getLogger(__name__)
 dispatcher = get_dispatcher(__name__)
 
 KEY = "invent"
@@ -38,34 +35,6 @@ class UncertaintyEvent(BaseEvent):
     def class_name(cls) -> str:
         """Return the name of the event."""
         return "UncertaintyEvent"
-
-
-def checked_scorer(scorer: InvEntropy | None) -> InvEntropy:
-    """Return how to score, with the default scorer if none is given.
-
-    Raises:
-        ConfigurationError: It is no `InvEntropy`, or has a model of its own.
-    """
-    if scorer is None:
-        return InvEntropy()
-    if not isinstance(scorer, InvEntropy):
-        raise ConfigurationError(f"scorer is a {type(scorer).__name__}: pass InvEntropy(n=..., r=..., similarity=...)")
-    if scorer.fingerprint.model:
-        raise ConfigurationError(
-            f"scorer has a model of its own ({scorer.fingerprint.model}), but siblings are asked of what answers: pass "
-            "InvEntropy(n=..., r=..., similarity=...) without a model"
-        )
-    return scorer
-
-
-def unscored(scorer: InvEntropy, question: str, answer: str, error: Exception) -> UncertaintyReport:
-    """Return the failed report of an answer; what others raised may quote prompts, so it is logged at DEBUG."""
-    reason = str(error)
-    if not isinstance(error, InventError):
-        reason = f"{type(error).__name__} was raised while scoring: its traceback is in the log at level DEBUG"
-    logger.warning("an answer was not scored: %s", reason)
-    logger.debug("an answer was not scored", exc_info=error)
-    return scorer.unscored(question, answer, reason)
 
 
 def with_remark(report: UncertaintyReport, llm: LLM) -> UncertaintyReport:

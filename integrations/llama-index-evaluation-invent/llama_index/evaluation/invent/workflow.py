@@ -114,8 +114,8 @@ class UncertaintyWorkflow(Workflow):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        self._route = Route(engine, retrieve_more, scorer=scorer, text=text)
-        self._fallback, self._human, self._abstain_message = fallback, human, abstain_message
+        self._route = Route(engine, retrieve_more, fallback=fallback, scorer=scorer, text=text)
+        self._human, self._abstain_message = human, abstain_message
 
     @step
     async def answer(self, ctx: Context, ev: Question | RetrieveMore) -> RetrieveMore | Fallback | Abstain | StopEvent:
@@ -123,22 +123,21 @@ class UncertaintyWorkflow(Workflow):
         hop, route = (ev.hop, ev.route) if isinstance(ev, RetrieveMore) else (0, [])
         found = await whole(await self._route.hops[hop].aquery(ev.query))
         taken = [*route, self._route.step(found)]
-        action = taken[-1]["action"]
-        ctx.write_event_to_stream(Scored(hop=hop, score=taken[-1]["score"], action=action))
-        if action == "answer":
-            return StopEvent(result=self._route.routed(found, taken))
-        if action == "retrieve_more" and hop + 1 < len(self._route.hops):
-            return RetrieveMore(query=ev.query, hop=hop + 1, route=taken)
-        if action != "abstain" and self._fallback is not None:
-            return Fallback(query=ev.query, found=found, route=taken)
-        return Abstain(found=found, route=taken)
+        ctx.write_event_to_stream(Scored(hop=hop, score=taken[-1]["score"], action=taken[-1]["action"]))
+        match self._route.after(taken):
+            case "answer":
+                return StopEvent(result=self._route.routed(found, taken))
+            case "retrieve_more":
+                return RetrieveMore(query=ev.query, hop=hop + 1, route=taken)
+            case "fallback":
+                return Fallback(query=ev.query, found=found, route=taken)
+            case "abstain":
+                return Abstain(found=found, route=taken)
 
     @step
     async def fall_back(self, ev: Fallback) -> StopEvent:
         """Give the fallback's answer as it is, with the report of the answer that it stands in for."""
-        if self._fallback is None:
-            return StopEvent(result=self._route.routed(ev.found, ev.route, end="abstain"))
-        other = await whole(await self._fallback.aquery(ev.query))
+        other = await whole(await self._route.fallback.aquery(ev.query))  # type: ignore[union-attr]  # else `abstain`
         return StopEvent(result=self._route.given(ev.found, other, ev.route))
 
     @step
