@@ -26,12 +26,13 @@ class Assessment:
 
     Attributes:
         measures: Every measure of `invent_chain.measures` by name, all finite.
-        closeness: Similarity of each question to the original, in [0, 1]; the original itself has 1.
+        closeness: Similarity of each question to the original, in [0, 1]; the original itself has 1. None for a
+            question that was left out.
         agreement: How far each question's answers back the primary answer, in [0, 1]; None where none came back.
     """
 
     measures: dict[str, float]
-    closeness: tuple[float, ...]
+    closeness: tuple[float | None, ...]
     agreement: tuple[float | None, ...]
 
 
@@ -41,6 +42,7 @@ def assess(
     *,
     similarity: Similarity,
     asked_for: Sequence[int] | None = None,
+    unasked: int = 0,
     draws: int = 30,
     seed: int = 0,
     drop_echo: bool = True,
@@ -58,6 +60,7 @@ def assess(
         similarity: How texts are compared; every distinct text is compared in one call.
         asked_for: Answers that each question was asked for, (m,), the primary one included; what is missing counts
             against the primary answer in `consensus`. None: as many as came, at least one each.
+        unasked: Answers of the plan that were left out on purpose; see `measures.consensus`.
         draws: Bootstrap draws B >= 1.
         seed: Seed of the bootstrap.
         drop_echo: Drop the question's own words from answers before comparing them.
@@ -103,13 +106,42 @@ def assess(
     votes = [backing[k] for group in others for k in group if k != _ISOLATED]
     expected = [max(len(group), 1) for group in answers] if asked_for is None else asked_for
     missing = sum(max(count - len(group), 0) for count, group in zip(expected, answers, strict=True))
-    values["consensus"] = m.consensus(np.array(votes), missing)
+    values["consensus"] = m.consensus(np.array(votes), missing, unasked)
     back = np.argsort(order)
     return Assessment(
         measures=values,
         closeness=tuple(float(between_questions[0, k]) for k in back),
         agreement=tuple(agreements[k] for k in back),
     )
+
+
+def agreeing(
+    question: str,
+    primary: str,
+    groups: Sequence[tuple[str, Sequence[str]]],
+    *,
+    similarity: Similarity,
+    drop_echo: bool = True,
+) -> int:
+    """Return how many answers say the same as the primary one, as `consensus` counts them.
+
+    Args:
+        question: The original question.
+        primary: The answer to it that is judged.
+        groups: Questions asked and their answers.
+        similarity: How texts are compared.
+        drop_echo: Drop the question's own words from answers before comparing them.
+
+    Raises:
+        EmbeddingError: The similarity returned NaN, inf, a wrong shape or values outside [0, 1].
+    """
+    asked = [(question, [primary]), *groups]
+    bare = [without_echo(text, other, question) if drop_echo else text for other, texts in asked for text in texts]
+    distinct = list(dict.fromkeys(bare))
+    _, between = _compare(similarity, [question], distinct)
+    backing = m.agreement(between[0], float(getattr(similarity, "floor", 0.0)))
+    place = {text: k for k, text in enumerate(distinct)}
+    return m.agreeing(np.array([backing[place[text]] for text in bare[1:]]))
 
 
 def _compare(similarity: Similarity, questions: list[str], answers: list[str]) -> tuple[FloatArray, FloatArray]:

@@ -6,8 +6,10 @@ InventError
 ├── MissingExtraError (ImportError)     an optional dependency is absent; names the command that installs it
 ├── AskError                            the model gave no usable answer to one request
 │   ├── AskTimeoutError (TimeoutError)  ... within the time allowed
+│   ├── AskRateLimitedError             ... now, but may later (429)
 │   └── AskRefusedError                 ... and asking again is useless (401, 403, 404, unknown model)
 ├── CalibrationError (ValueError)       a calibration is broken, or was made for other scores
+├── CacheError                          a cache cannot be read or written; scoring goes on without it
 ├── PerturbationError                   a perturber failed or returned something that is not text
 └── EmbeddingError                      an encoder returned NaN, inf or the wrong shape
 """
@@ -43,12 +45,28 @@ class AskTimeoutError(AskError, TimeoutError):
     """The model did not answer within the time allowed."""
 
 
+class AskRateLimitedError(AskError):
+    """The model asks to slow down.
+
+    Attributes:
+        retry_after: Seconds to wait, where the server says.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class AskRefusedError(AskError):
     """The model refused in a way that makes asking again useless."""
 
 
 class CalibrationError(InventError, ValueError):
     """A calibration cannot be read, or was made for scores that are not comparable with these."""
+
+
+class CacheError(InventError):
+    """A cache cannot be read or written."""
 
 
 class PerturbationError(InventError):

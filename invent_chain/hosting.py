@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
-from invent_chain.errors import AskError, AskRefusedError, ConfigurationError, InventError
+from invent_chain.errors import AskError, AskRateLimitedError, AskRefusedError, ConfigurationError, InventError
 from invent_chain.pipeline import InvEntropy
+from invent_chain.sample.openai_errors import retry_after
 from invent_chain.sample.request import CountRejectedError
 from invent_chain.types import UncertaintyReport
 
@@ -60,6 +62,10 @@ def as_ask_error(error: Exception, name: str, *, n: int = 1) -> AskError:
     what = f"{name} raised {type(error).__name__}" + (f" (status {status})" if isinstance(status, int) else "")
     if status in (401, 403, 404):
         return AskRefusedError(f"{what}: check the key, its rights and the model's name")
+    if status == 429:
+        headers = getattr(getattr(error, "response", None), "headers", None)
+        wait = retry_after(headers) if isinstance(headers, Mapping) else None
+        return AskRateLimitedError(f"{what}: lower concurrency, or raise the rate limit", retry_after=wait)
     if n > 1 and (status in (400, 422) or isinstance(error, (ValueError, TypeError, NotImplementedError))):
         return CountRejectedError(f"{what} for n={n} answers in one request")
     return AskError(f"{what}: its message is in the log at level DEBUG")

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.special import entr
 
 from invent_chain.protocols import FloatArray
+from invent_chain.sequential import expected_share
 from invent_chain.walk import Walk
 
 Value = TypeVar("Value", float, FloatArray)
@@ -117,7 +118,7 @@ def support(agreements: FloatArray, closeness: FloatArray, compared: NDArray[np.
     return min(float(weight @ agreements / total), 1.0) if total > 0 else 0.0
 
 
-def consensus(agreements: FloatArray, against: int = 0) -> float:
+def consensus(agreements: FloatArray, against: int = 0, unasked: int = 0) -> float:
     """Share of the other answers that say the same as this one. Range [0, 1]; higher = more certain.
 
     Answer-conditional. In the terms of the walk: from the primary answer one of the other answers is drawn uniformly;
@@ -129,9 +130,16 @@ def consensus(agreements: FloatArray, against: int = 0) -> float:
             counts as the same.
         against: Answers that were asked for and did not come: each counts as one that says something else, so that
             missing data never lowers uncertainty. With nothing to compare the value is 0.0, for the same reason.
+        unasked: Answers of the plan that were not asked for, since the decision was settled without them: the value is
+            then what is expected of the whole plan (`sequential.expected_share`).
     """
-    total = len(agreements) + against
-    return int((agreements >= SAME_MEANING).sum()) / total if total else 0.0
+    asked = len(agreements) + against
+    return expected_share(agreeing(agreements), asked, asked + unasked) if asked else 0.0
+
+
+def agreeing(agreements: FloatArray) -> int:
+    """Return how many answers say the same as the primary one, by their agreement with it, shape (m,)."""
+    return int((agreements >= SAME_MEANING).sum())
 
 
 def as_uncertainty(name: str, value: Value) -> Value:

@@ -9,30 +9,40 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
+from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-import anyio.to_thread
 import numpy as np
 
-from invent_chain.assess import Assessment, Variant, assess
+from invent_chain.assess import Assessment, Variant, agreeing, assess
+from invent_chain.background import Background, Pending
+from invent_chain.cache import as_cache
 from invent_chain.decide import Policy, Thresholds
-from invent_chain.embed import as_similarity
+from invent_chain.embed import CosineSimilarity, as_similarity
 from invent_chain.errors import CalibrationError, ConfigurationError, EmbeddingError, InputError, InventError
 from invent_chain.loop_thread import LoopThread
 from invent_chain.measures import as_uncertainty
+from invent_chain.offload import PerLoop, off_loop
 from invent_chain.perturb import as_perturber
-from invent_chain.protocols import Ask, PerturbContext, Similarity, Sink
+from invent_chain.progress import Progress, Teller
+from invent_chain.protocols import Ask, Cache, PerturbContext, Similarity, Sink
+from invent_chain.rounds import SCREENED, Answers, Mode, adaptive, screen
 from invent_chain.rules import Situation, apply
-from invent_chain.sample import Sampled, as_ask, ask_once, prompt_of, sample
-from invent_chain.sample.settings import check_whole
+from invent_chain.sample import Asking, Gate, Limits, Sampled, as_ask, ask_once, prompt_of
+from invent_chain.sample.budget import tokens_of
+from invent_chain.sample.settings import check_whole, most_at_once
+from invent_chain.sequential import Guarantee, SequentialTest, check_test
 from invent_chain.structure import agreement_by_part
 from invent_chain.types import (
     Decision,
+    Estimate,
     Fingerprint,
     Perturbation,
     Perturbed,
+    Price,
     Sampling,
     Sibling,
     Status,
@@ -48,25 +58,6 @@ logger = logging.getLogger(__name__)
 ScoreName = Literal["consensus", "support", "normalised"]
 _R, _REPLICATIONS = 3, 23
 """Half of 50 answers for the question itself, half for nine siblings: the plan that measured best (docs/method.md)."""
-
-Stage = Literal["answer", "perturb", "ask", "compare"]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a scoring has come.
-
-    Attributes:
-        stage: What is under way: "answer" once the primary answer is there, "perturb", "ask", "compare".
-        done: Answers that came back or failed so far.
-        total: Answers asked for; 0 before it is known.
-        answer: The primary answer.
-    """
-
-    stage: Stage
-    done: int
-    total: int
-    answer: str
 
 
 class InvEntropy:
@@ -95,11 +86,27 @@ class InvEntropy:
         score: Which measure becomes `report.score`. "consensus" and "support" judge this answer (score = 1 - the
             measure); "normalised" is Inv-Entropy between its two ends and judges the question.
         policy: Turns score and status into a `Decision`.
+        mode: "fixed" asks for the whole plan (the paper). "adaptive" asks in rounds and stops once the policy's
+            decision is settled: the score is then what is expected of the whole plan. "screen" asks two siblings first, and
+            the rest only if their answers do not all agree with the primary one, or all differ from it; it promises
+            nothing. Both count answers that say the same, so they need score="consensus".
+        error: Mode "adaptive": probability of settling for another decision than the whole plan would lead to.
+        guarantee: Mode "adaptive": whether `error` holds for "each" question, or on "average" over questions; see
+            `sequential.SequentialTest`.
         variant: "paper", or "released" for the bootstrap, MAX and WD of the paper's released code.
-        concurrency: Most requests in flight, >= 1.
+        concurrency: Most requests in flight for one question, >= 1.
+        max_in_flight: Most requests in flight for all questions of an event loop, >= 1: the window narrows where the
+            model answers 429 and widens again. First come, first served.
         timeout: Longest time for one request in seconds, > 0.
         max_requests: Most requests for the siblings of one question; what is missing then degrades the report.
+        max_total_tokens: Most tokens for the siblings of one question, read and written; likewise.
+        max_cost: Most money for the siblings of one question; likewise. Needs a price for the model.
+        prices: Price by name of the model, in any one currency; fills `usage.cost`.
         deadline: Longest time for all siblings of one question in seconds; likewise.
+        hedge: Seconds after which a request that is still unanswered is sent once more; None never does.
+        cache: Where answers of siblings and embeddings are kept: True for a file in the user's folder for caches, a
+            `MemoryCache`, `SqliteCache` or `RedisCache`; None for none, since a cache keeps what the model said.
+            Answers are cached only for models that say what they depend on (`OpenAIAsk` does, a plain callable not).
         max_question_chars: Longest question accepted. Long questions usually hold context that must not be perturbed.
         calibration: A `Calibration`, or the path of one, made for these settings: it fills `report.confidence`. A
             report that is not "ok", or is about another model, has none: its score is not comparable.
@@ -127,10 +134,19 @@ class InvEntropy:
         score: ScoreName = "consensus",
         policy: Policy | None = None,
         variant: Variant = "paper",
+        mode: Mode = "fixed",
+        error: float = 0.05,
+        guarantee: Guarantee = "each",
         concurrency: int = 8,
+        max_in_flight: int = 64,
         timeout: float = 60.0,
         max_requests: int | None = None,
+        max_total_tokens: int | None = None,
+        max_cost: float | None = None,
+        prices: Mapping[str, Price] | None = None,
         deadline: float | None = None,
+        hedge: float | None = None,
+        cache: Cache | bool | None = None,
         max_question_chars: int = 10_000,
         calibration: Calibration | str | Path | None = None,
         sinks: Sequence[Sink] = (),
@@ -143,19 +159,28 @@ class InvEntropy:
             ("draws", draws, 1),
             ("seed", seed, 0),
             ("concurrency", concurrency, 1),
+            ("max_in_flight", max_in_flight, 1),
+            ("max_total_tokens", max_total_tokens, 1),
             ("max_question_chars", max_question_chars, 1),
             ("max_requests", max_requests, 1),
             ("max_tokens", max_tokens, 1),
         ):
             if value is not None:
                 check_whole(name, value, least=least)
-        for name, limit in (("timeout", timeout), ("deadline", deadline)):
+        for name, limit in (("timeout", timeout), ("deadline", deadline), ("hedge", hedge)):
             if limit is not None and not limit > 0.0:
                 raise ConfigurationError(f"{name}={limit!r}: must be more than 0 seconds")
+        if max_cost is not None and not max_cost > 0.0:
+            raise ConfigurationError(f"max_cost={max_cost!r}: must be more than 0, in the currency of the prices")
         if temperature is not None and not 0.0 <= temperature < float("inf"):
             raise ConfigurationError(f"temperature={temperature!r}: must be at least 0, or None for the model's own")
         if score not in ("consensus", "support", "normalised"):
             raise ConfigurationError(f"score={score!r}: choose 'consensus', 'support' or 'normalised'")
+        if mode not in ("fixed", "adaptive", "screen"):
+            raise ConfigurationError(f"mode={mode!r}: choose 'fixed', 'adaptive' or 'screen'")
+        check_test(error, guarantee)
+        if mode != "fixed" and score != "consensus":
+            raise ConfigurationError(f"mode={mode!r} counts answers that say the same: it needs score='consensus'")
         if replications is None:
             replications = _REPLICATIONS if r is None else r
         if r is None:
@@ -186,15 +211,27 @@ class InvEntropy:
         self._score: ScoreName = score
         self._sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
         self._policy: Policy = policy if policy is not None else Thresholds()
-        self._limits = {
-            "concurrency": concurrency,
-            "timeout": timeout,
-            "max_requests": max_requests,
-            "deadline": deadline,
-        }
-        self._timeout = timeout
+        self._mode, self._error, self._guarantee = mode, error, guarantee
+        self._limits = Limits(
+            concurrency=concurrency,
+            timeout=timeout,
+            max_requests=max_requests,
+            max_total_tokens=max_total_tokens,
+            max_cost=max_cost,
+            deadline=deadline,
+            hedge=hedge,
+        )
+        self._gates = PerLoop(partial(Gate, max_in_flight))
+        self._prices = dict(prices or {})
+        if self._ask is not None:
+            self._price(self._ask)
+        self._cache = as_cache(cache)
+        self._compared = self._similarity
+        if self._cache is not None and isinstance(self._similarity, CosineSimilarity):
+            self._compared = self._similarity.with_cache(self._cache)
         self._max_question_chars = max_question_chars
         self._loop = LoopThread()
+        self._background = Background(self._loop)
         self.fingerprint = Fingerprint(
             model="" if self._ask is None else _name(self._ask),
             perturber=perturber_name,
@@ -208,10 +245,33 @@ class InvEntropy:
             variant=variant,
             score=score,
             prompt="" if self._ask is None else prompt_of(self._ask),
+            mode=f"adaptive(error={error:g}, {guarantee})" if mode == "adaptive" else mode,
         )
         self._calibration = _loaded(calibration) if isinstance(calibration, str | Path) else calibration
         if self._calibration is not None:
             self._calibration.check(self.fingerprint, model=self._ask is not None)
+
+    @overload
+    def score(
+        self,
+        question: str,
+        *,
+        answer: str | None = None,
+        ask: Any = None,
+        progress: Callable[[Progress], object] | None = None,
+        background: Literal[False] = False,
+    ) -> UncertaintyReport: ...
+
+    @overload
+    def score(
+        self,
+        question: str,
+        *,
+        answer: str,
+        ask: Any = None,
+        progress: Callable[[Progress], object] | None = None,
+        background: Literal[True],
+    ) -> Pending: ...
 
     def score(
         self,
@@ -220,12 +280,33 @@ class InvEntropy:
         answer: str | None = None,
         ask: Any = None,
         progress: Callable[[Progress], object] | None = None,
-    ) -> UncertaintyReport:
+        background: bool = False,
+    ) -> UncertaintyReport | Pending:
         """Do what `ascore` does, from sync code; also inside a running event loop, which it then blocks.
 
         An async client is bound to the event loop that first used it: use one scorer's `score` or `ascore`, not both.
+
+        Args:
+            question: See `ascore`.
+            answer: See `ascore`; needed with `background`.
+            ask: See `ascore`.
+            progress: See `ascore`.
+            background: Return at once; the `Pending` is awaited, or asked for its `result()`, by who needs the report.
+                Inside a running event loop the scoring is a task of that loop, which is not blocked.
+
+        Raises:
+            ConfigurationError: As `ascore`, or `background` without an answer.
+            InputError: See `ascore`.
+            AskError: See `ascore`.
         """
-        return self._loop.run(self.ascore(question, answer=answer, ask=ask, progress=progress))
+        scoring = partial(self.ascore, question, answer=answer, ask=ask, progress=progress)
+        if not background:
+            return self._loop.run(scoring())
+        if answer is None:
+            raise ConfigurationError("background=True scores an answer that is there: pass answer=")
+        self._check(question, answer)
+        self._model(ask)
+        return self._background.start(scoring)
 
     async def ascore(
         self,
@@ -254,50 +335,97 @@ class InvEntropy:
             AskError: No answer was given and the model gave none.
         """
         self._check(question, answer)
-        model = self._ask if ask is None else as_ask(ask)
-        if model is None:
-            raise ConfigurationError("there is no model to ask: pass one to InvEntropy(ask) or to this call (ask=...)")
+        model = self._model(ask)
+        price = self._price(model)
         started = time.perf_counter()
         spent = Usage()
         if answer is None:
-            answer, spent = await ask_once(model, question, sampling=Sampling(), timeout=self._timeout)
-        tell = _Teller(progress, answer)
+            answer, spent = await ask_once(model, question, sampling=Sampling(), timeout=self._limits.timeout)
+        tell = Teller(progress, answer)
         tell("answer")
 
         tell("perturb")
         perturbed, problems, comparable = await self._perturb(question, model)
         again = self._replications - 1 if comparable else 0  # answers that cannot be compared are not worth their price
-        wanted = [(question, again), *((p.text, self._r) for p in perturbed.perturbations)]
-        tell("ask", 0, sum(count for _, count in wanted))
-        sampled = await sample(
+        plan = [again, *[self._r] * len(perturbed.perturbations)]
+        tell("ask", 0, sum(plan))
+        questions = [question, *(p.text for p in perturbed.perturbations)]
+        asking = Asking(
             model,
-            wanted,
+            questions,
             sampling=self._sampling,
+            limits=self._limits,
+            price=price,
+            gate=self._gates.here(),
+            cache=self._cache,
             progress=lambda done, total: tell("ask", done, total),
-            **self._limits,  # type: ignore[arg-type]
         )
+        asked = sum(plan)
+        if comparable:
+            asked = await self._ask_for(asking, plan, answer, questions)
+        sampled = asking.sampled()
         problems += _missing_answers(sampled)
 
         tell("compare")
         answers = [(answer, *sampled.outcomes[0].texts), *(outcome.texts for outcome in sampled.outcomes[1:])]
         assessment = None
         if comparable:
-            asked_for = [count + (k == 0) for k, (_, count) in enumerate(wanted)]
-            assessment, failure = await self._assess([text for text, _ in wanted], answers, asked_for)
+            asked_for = [len(texts) + (k == 0) for k, texts in enumerate(asking.answers)]
+            assessment, failure = await self._assess(questions, answers, asked_for, sum(plan) - asked)
             problems += [failure] if failure else []
-        usage = spent + perturbed.usage + sampled.usage
+        usage = spent + perturbed.usage
+        if price is not None and usage.prompt_tokens is not None:
+            usage = replace(usage, cost=price.of(usage.prompt_tokens, usage.completion_tokens or 0))
+        usage += sampled.usage
+        notes = [*perturbed.notes, *sampled.notes, *self._notes()]
+        if asked < sum(plan):
+            notes.append(f"{asked} of {sum(plan)} answers were asked for: mode={self._mode!r} needed no more")
         report = self._report(
             answer=answer,
             siblings=_siblings(question, perturbed.perturbations, answers, sampled, assessment),
             assessment=assessment,
             problems=problems,
-            notes=(*perturbed.notes, *sampled.notes, *self._notes()),
+            notes=tuple(notes),
             usage=replace(usage, seconds=time.perf_counter() - started),
             model=_name(model),
             prompt=prompt_of(model),
         )
         self._emit(report)
         return report
+
+    def estimate(self, question: str, *, answer: str | None = None, ask: Any = None) -> Estimate:
+        """Return what `ascore` with these arguments will cost at most; nothing is asked.
+
+        A perturber that asks the model costs what it costs on top.
+
+        Raises:
+            ConfigurationError: Neither the scorer nor the call has a model.
+            InputError: The question or answer is empty, too long or no text.
+        """
+        self._check(question, answer)
+        model = self._model(ask)
+        price = self._price(model)
+        primary = int(answer is None)
+        plan = [self._replications - 1, *[self._r] * self._n]
+        requests = sum(ceil(count / most_at_once(model)) for count in plan) + primary
+        if self._limits.max_requests is not None:
+            requests = min(requests, self._limits.max_requests + primary)
+        filled = getattr(model, "filled", str)
+        read = requests * tokens_of(filled(question))
+        written = None if self._sampling.max_tokens is None else (sum(plan) + primary) * self._sampling.max_tokens
+        least = sum(plan)
+        if self._mode == "screen" and self._n >= SCREENED:
+            least = SCREENED * self._r
+        elif self._mode == "adaptive" and least:
+            least = max(self._test(sum(plan), "ok").fewest(0, 0), min(self._limits.concurrency, least))
+        return Estimate(
+            answers=sum(plan) + primary,
+            requests=requests,
+            prompt_tokens=read,
+            completion_tokens=written,
+            cost=None if price is None or written is None else price.of(read, written),
+            least_answers=least + primary,
+        )
 
     def unscored(self, question: str, answer: str, reason: str, *, model: str | None = None) -> UncertaintyReport:
         """Return the failed report of an answer that cannot be scored; nothing is asked.
@@ -360,10 +488,59 @@ class InvEntropy:
                 "question alone and leave context to the prompt, or raise max_question_chars"
             )
 
+    def _model(self, ask: Any) -> Ask:
+        model = self._ask if ask is None else as_ask(ask)
+        if model is None:
+            raise ConfigurationError("there is no model to ask: pass one to InvEntropy(ask) or to this call (ask=...)")
+        return model
+
+    def _price(self, model: Ask) -> Price | None:
+        price = self._prices.get(_name(model))
+        if price is None and self._limits.max_cost is not None:
+            raise ConfigurationError(
+                f"max_cost={self._limits.max_cost:g} needs the price of {_name(model)!r}: pass "
+                f"prices={{{_name(model)!r}: Price(prompt=..., completion=...)}}, by a million tokens"
+            )
+        return price
+
+    async def _ask_for(self, asking: Answers, plan: Sequence[int], answer: str, questions: Sequence[str]) -> int:
+        """Ask for as much of the plan as the mode wants; return how many answers were asked for."""
+
+        async def same(groups: Sequence[tuple[int, Sequence[str]]]) -> int:
+            named = [(questions[i], texts) for i, texts in groups]
+            return await off_loop(
+                partial(agreeing, questions[0], answer, named, similarity=self._compared, drop_echo=self._drop_echo)
+            )
+
+        rng = np.random.default_rng([self._seed, len(plan)])
+        try:
+            if self._mode == "screen":
+                return await screen(asking, plan, agreeing=same, rng=rng)
+            if self._mode == "adaptive" and any(plan):
+                status: Status = "ok" if len(plan) == self._n + 1 else "degraded"
+                test = self._test(sum(plan), status)
+                least = self._limits.concurrency
+                return await adaptive(asking, plan, test=test, agreeing=same, rng=rng, least=least)
+        except Exception as error:
+            logger.debug("answers could not be compared between rounds", exc_info=error)
+            return sum(len(texts) for texts in asking.answers)  # comparing them all will say what is wrong
+        await asking.more(plan)
+        return sum(plan)
+
+    def _test(self, total: int, status: Status) -> SequentialTest:
+        decisions: list[object] = []
+        for agree in range(total + 1):
+            situation = Situation(as_uncertainty("consensus", agree / total), status)
+            try:
+                decisions.append(apply(self._policy, situation).action)
+            except Exception:  # noqa: BLE001 - the policy fails the report later; until then nothing is settled
+                decisions.append(object())
+        return SequentialTest(decisions, error=self._error, guarantee=self._guarantee)
+
     async def _perturb(self, question: str, model: Ask) -> tuple[Perturbed, list[str], bool]:
         """Return the siblings, what went wrong, and whether texts can be compared at all."""
         bare: Ask = getattr(model, "bare", model)
-        context = PerturbContext(rng=np.random.default_rng(self._seed), similarity=self._similarity, ask=bare)
+        context = PerturbContext(rng=np.random.default_rng(self._seed), similarity=self._compared, ask=bare)
         try:
             perturbed = await self._perturber.perturb(question, self._n, context)
         except EmbeddingError as error:
@@ -374,25 +551,40 @@ class InvEntropy:
         return perturbed, [f"{made} of {self._n} perturbations could be made"] if made < self._n else [], True
 
     async def _assess(
-        self, questions: Sequence[str], answers: Sequence[Sequence[str]], asked_for: Sequence[int]
+        self,
+        questions: Sequence[str],
+        answers: Sequence[Sequence[str]],
+        asked_for: Sequence[int],
+        unasked: int,
     ) -> tuple[Assessment | None, str | None]:
         if sum(map(len, answers)) < 2:
             return None, "no answer came back to compare with"
+        # A sibling that was left out on purpose is no state of the walk; one that stayed silent is.
+        asked = [k for k, count in enumerate(asked_for) if count]
         try:
-            return await anyio.to_thread.run_sync(
+            found = await off_loop(
                 lambda: assess(
-                    questions,
-                    answers,
-                    similarity=self._similarity,
-                    asked_for=asked_for,
+                    [questions[k] for k in asked],
+                    [answers[k] for k in asked],
+                    similarity=self._compared,
+                    asked_for=[asked_for[k] for k in asked],
+                    unasked=unasked,
                     draws=self._draws,
                     seed=self._seed,
                     drop_echo=self._drop_echo,
                     variant=self._variant,
                 )
-            ), None
+            )
         except Exception as error:  # noqa: BLE001 - a third-party encoder must not cost the primary answer
             return None, f"the answers could not be compared: {_describe(error)}"
+        closeness = dict(zip(asked, found.closeness, strict=True))
+        agreement = dict(zip(asked, found.agreement, strict=True))
+        everything = range(len(questions))
+        return replace(
+            found,
+            closeness=tuple(closeness.get(k) for k in everything),
+            agreement=tuple(agreement.get(k) for k in everything),
+        ), None
 
     def _report(
         self,
@@ -462,21 +654,6 @@ class InvEntropy:
         if getattr(self._similarity, "lexical", False):
             return ("answers were compared by their words, not their meaning: pass similarity= a sentence encoder",)
         return ()
-
-
-class _Teller:
-    """Calls the user's progress function; what that raises is logged and goes no further."""
-
-    def __init__(self, progress: Callable[[Progress], object] | None, answer: str) -> None:
-        self._progress, self._answer = progress, answer
-
-    def __call__(self, stage: Stage, done: int = 0, total: int = 0) -> None:
-        if self._progress is None:
-            return
-        try:
-            self._progress(Progress(stage, done, total, self._answer))
-        except Exception:
-            logger.warning("the progress function raised; scoring goes on", exc_info=True)
 
 
 def _siblings(

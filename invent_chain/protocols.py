@@ -5,7 +5,7 @@ Plain callables fit too; `sample.as_ask`, `perturb.as_perturber` and `embed.as_s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -22,9 +22,11 @@ class Ask(Protocol):
     """Ask the model one question.
 
     An implementation may carry optional attributes: `name: str`, which goes into the fingerprint (default: the class
-    name), as does `prompt: str`, a digest of the prompt around the question (default: "", not known); `max_n: int`,
-    the most answers it can return for one request (default 1); and `bare: Ask`, the same model without template or
-    context, for perturbers that ask it to paraphrase (default: itself).
+    name), as does `prompt: str`, a digest of the prompt around the question (default: "", not known); `identity: str`,
+    which stands for everything that an answer depends on besides the question and the `Sampling`, so that answers may
+    be cached (default: "", never cached); `max_n: int`, the most answers it can return for one request (default 1);
+    `filled`, a method from a question to the whole text that is sent, for estimates; and `bare: Ask`, the same model
+    without template or context, for perturbers that ask it to paraphrase (default: itself).
     """
 
     async def ask(self, question: str, *, n: int, sampling: Sampling) -> Replies:
@@ -32,6 +34,43 @@ class Ask(Protocol):
 
         Raises:
             AskError: No usable answer. `AskRefusedError` stops the whole batch, since asking again is useless.
+        """
+        ...
+
+
+@runtime_checkable
+class BatchAsk(Ask, Protocol):
+    """A model that answers many questions best in one go, such as a local one on a GPU."""
+
+    async def ask_many(self, wanted: Sequence[tuple[str, int]], *, sampling: Sampling) -> Sequence[Replies]:
+        """Answer (question, n) pairs: one `Replies` for each, in their order.
+
+        Raises:
+            AskError: No usable answers.
+        """
+        ...
+
+
+@runtime_checkable
+class Cache(Protocol):
+    """Keep bytes under keys; safe under several threads.
+
+    May carry `blocks: bool`: whether it waits for a disk or a network, and so runs in a worker thread (default True).
+    """
+
+    def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+        """Return what is kept of these.
+
+        Raises:
+            CacheError: It cannot be read; scoring goes on without it.
+        """
+        ...
+
+    def set_many(self, values: Mapping[str, bytes]) -> None:
+        """Keep these, or some of them.
+
+        Raises:
+            CacheError: It cannot be written; scoring goes on without it.
         """
         ...
 

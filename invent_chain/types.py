@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -14,6 +14,8 @@ _QUOTING = frozenset({"question", "answer", "siblings", "notes"})
 
 Status = Literal["ok", "degraded", "failed"]
 Action = Literal["answer", "retrieve_more", "fallback", "abstain"]
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +44,69 @@ class Usage:
         prompt_tokens: Tokens read, as reported by the model.
         completion_tokens: Tokens written, as reported by the model.
         seconds: Wall-clock time.
+        cache_hits: Answers that came out of a cache instead of a request.
+        cost: Money, in the currency of the prices given; None without a price for the model.
     """
 
     requests: int = 0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     seconds: float = 0.0
+    cache_hits: int = 0
+    cost: float | None = None
 
     def __add__(self, other: Usage) -> Usage:
-        def total(a: int | None, b: int | None) -> int | None:
-            return None if a is None and b is None else (a or 0) + (b or 0)
+        def total(a: Number | None, b: Number | None) -> Number | None:
+            if a is None or b is None:
+                return b if a is None else a
+            return a + b
 
         return Usage(
             requests=self.requests + other.requests,
             prompt_tokens=total(self.prompt_tokens, other.prompt_tokens),
             completion_tokens=total(self.completion_tokens, other.completion_tokens),
             seconds=self.seconds + other.seconds,
+            cache_hits=self.cache_hits + other.cache_hits,
+            cost=total(self.cost, other.cost),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs, in any one currency.
+
+    Attributes:
+        prompt: Price of a million tokens read, >= 0.
+        completion: Price of a million tokens written, >= 0.
+    """
+
+    prompt: float
+    completion: float
+
+    def of(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return the price of so many tokens."""
+        return (self.prompt * prompt_tokens + self.completion * completion_tokens) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What scoring one answer will cost at most, before it is asked for.
+
+    Attributes:
+        answers: Answers asked for.
+        requests: Requests, if the model gives as many answers at once as it says.
+        prompt_tokens: Tokens read, at one for four characters; the prompt around the question counts where it is known.
+        completion_tokens: Tokens written, if every answer is as long as `max_tokens`; None without that setting.
+        cost: Money; None without a price for the model, or without `max_tokens`.
+        least_answers: Answers that it takes if they all agree: less than `answers` where the mode is not "fixed".
+    """
+
+    answers: int
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int | None
+    cost: float | None
+    least_answers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +204,7 @@ class Fingerprint:
         variant: "paper" or "released".
         score: Name of the measure that `score` was made from.
         prompt: Digest of the system prompt and template around the question; "" where they are not known.
+        mode: How many answers are asked for: "fixed", "screen", or "adaptive" with its error probability.
     """
 
     model: str
@@ -170,6 +219,7 @@ class Fingerprint:
     variant: str
     score: str
     prompt: str = ""
+    mode: str = "fixed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import pytest
 
 from invent_chain import GAAP, InvEntropy, Thresholds, UncertaintyReport
 from invent_chain.errors import AskError, AskRefusedError, ConfigurationError, InputError
-from invent_chain.pipeline import Progress
+from invent_chain.progress import Progress
 from invent_chain.protocols import PerturbContext
 from invent_chain.types import Decision, Perturbation, Perturbed, Replies, Sampling
 

@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from invent_chain.cli.doctor import Finding
-from invent_chain.pipeline import Progress
+from invent_chain.progress import Progress
 from invent_chain.types import Perturbed, Sibling, UncertaintyReport
 
 _STAGES = {

@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from invent_chain.cache.encoder import CachedEncoder
 from invent_chain.embed.rows import checked_rows
 from invent_chain.errors import ConfigurationError, InputError
-from invent_chain.protocols import Encoder, FloatArray
+from invent_chain.protocols import Cache, Encoder, FloatArray
 
 Kind = Literal["shifted", "absolute", "exponential"]
 
@@ -88,6 +89,12 @@ class CosineSimilarity:
     def lexical(self) -> bool:
         """Whether words are compared, not meaning."""
         return bool(getattr(self._encoder, "lexical", False))
+
+    def with_cache(self, cache: Cache) -> CosineSimilarity:
+        """Return the same similarity with an encoder that embeds each text once; words need no cache."""
+        if self.lexical:
+            return self
+        return CosineSimilarity(CachedEncoder(self._encoder, cache), kind=self._kind, width=self._width)
 
     def compare(self, *groups: Sequence[str]) -> tuple[FloatArray, ...]:
         """Return the similarity matrix of each group: (m, m), symmetric, in [0, 1], ones on the diagonal.

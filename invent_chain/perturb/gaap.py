@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-import anyio.to_thread
 import numpy as np
 
 from invent_chain.errors import ConfigurationError, InputError
+from invent_chain.offload import off_loop
 from invent_chain.perturb.genome import Blueprint, Genome, as_published, safeguarded
 from invent_chain.perturb.lexicon import Lexicon
 from invent_chain.perturb.operators import crossover, initial_population, mutate, select
@@ -92,7 +92,7 @@ class GAAP:
         """
         if not question.strip():
             raise InputError("the question is empty: there is nothing to perturb")
-        return await anyio.to_thread.run_sync(self._perturb, question, n, context.similarity, context.rng)
+        return await off_loop(lambda: self._perturb(question, n, context.similarity, context.rng))
 
     def _perturb(self, question: str, n: int, similarity: Similarity, rng: np.random.Generator) -> Perturbed:
         lexicon = Lexicon.load()

@@ -2,8 +2,21 @@
 
 from invent_chain.sample.adapt import as_ask
 from invent_chain.sample.callable import CallableAsk
+from invent_chain.sample.gate import Gate
 from invent_chain.sample.openai import OpenAIAsk
-from invent_chain.sample.sampler import Outcome, Sampled, ask_once, sample
+from invent_chain.sample.sampler import Asking, Limits, Outcome, Sampled, ask_once, sample
 from invent_chain.sample.settings import prompt_of
 
-__all__ = ["CallableAsk", "OpenAIAsk", "Outcome", "Sampled", "as_ask", "ask_once", "prompt_of", "sample"]
+__all__ = [
+    "Asking",
+    "CallableAsk",
+    "Gate",
+    "Limits",
+    "OpenAIAsk",
+    "Outcome",
+    "Sampled",
+    "as_ask",
+    "ask_once",
+    "prompt_of",
+    "sample",
+]

@@ -32,6 +32,8 @@ class CallableAsk:
     Args:
         fn: Function, method, lambda, `functools.partial` or object with `__call__`; plain or async.
         name: Name in the fingerprint; the callable's own by default.
+        identity: Stands for everything that answers depend on besides the question, such as "my-prompt v3": with it
+            they may be cached.
 
     Raises:
         ConfigurationError: `fn` is not callable with one argument.
@@ -39,8 +41,9 @@ class CallableAsk:
 
     max_n = 1
 
-    def __init__(self, fn: Callable[..., Any], name: str | None = None) -> None:
+    def __init__(self, fn: Callable[..., Any], name: str | None = None, *, identity: str = "") -> None:
         _check_callable(fn)
+        self.identity = identity
         self.name = name if name is not None else _name(fn)
         self._fn = fn
         self._settings = _settings_taken(fn, self.name)

@@ -59,18 +59,24 @@ class OpenAIAsk:
         _check_extra(self._extra, client.chat.completions.create)
         self._client, self._system, self._template = client, system, template
         self.name, self.max_n = model, max_n
-        self.prompt = hashlib.sha256(json.dumps([system, template]).encode()).hexdigest()[:12]
+        self.identity = _digest([safe_url(client), model, system, template, self._extra])
+        self.prompt = _digest([system, template])[:12]
 
     def __repr__(self) -> str:
         return f"OpenAIAsk(model={self.name!r}, base_url={safe_url(self._client)!r})"
+
+    def filled(self, question: str) -> str:
+        """Return the whole text that is sent for a question."""
+        return (self._system or "") + self._template.replace(_PLACE, question)
 
     async def ask(self, question: str, *, n: int, sampling: Sampling) -> Replies:
         """Send one chat completion for `n` choices; blank choices are dropped.
 
         Raises:
             AskRefusedError: 401, 403, 404, an unknown model or an empty account.
+            AskRateLimitedError: 429, once the client has tried as often as it does.
             AskTimeoutError: The client's own timeout passed.
-            AskError: Anything else: unreachable, rate limit, server error, unreadable reply, no text.
+            AskError: Anything else: unreachable, server error, unreadable reply, no text.
         """
         n = min(n, self.max_n)
         create: Callable[[], Any] = functools.partial(
@@ -112,6 +118,10 @@ class OpenAIAsk:
             )
         usage = getattr(completion, "usage", None)
         return Replies(texts, _count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
+
+
+def _digest(parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, default=repr).encode()).hexdigest()
 
 
 def _count(usage: object, field: str) -> int | None:

@@ -7,10 +7,11 @@ parts of keys; the client's own error stays reachable as `__cause__`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from invent_chain.errors import AskError, AskRefusedError, AskTimeoutError
+from invent_chain.errors import AskError, AskRateLimitedError, AskRefusedError, AskTimeoutError
 from invent_chain.sample.request import CountRejectedError
 
 if TYPE_CHECKING:
@@ -90,7 +91,22 @@ def _status_error(error: openai.APIStatusError, where: str, model: str, n: int) 
             )
         return AskError(f"{what}: check temperature, max_tokens, extra and the length of the prompt")
     fix = _FIXES.get(status, "the server failed, look into its log or try again later")
-    return AskError(f"{what} after {client_retries(error)}: {fix}")
+    message = f"{what} after {client_retries(error)}: {fix}"
+    if status == 429:
+        return AskRateLimitedError(message, retry_after=retry_after(error.response.headers))
+    return AskError(message)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a server asks to wait (Retry-After, or its milliseconds); None if it does not say."""
+    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) * unit
+        except ValueError:  # absent, or a date
+            continue
+        if 0.0 <= seconds < float("inf"):
+            return seconds
+    return None
 
 
 def client_retries(error: openai.APIStatusError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Awaitable, Callable
 
 import anyio
 
@@ -64,6 +65,41 @@ async def request(ask: Ask, question: str, *, n: int, sampling: Sampling, timeou
         except Exception as error:
             raise AskError(f"{_name(ask)} raised {type(error).__name__}: {error}") from error
     raise AskTimeoutError(f"no answer within timeout={timeout:g} s: raise timeout, or lower concurrency or max_tokens")
+
+
+async def hedged(send: Callable[[], Awaitable[Replies]], after: float, may_send: Callable[[], bool]) -> Replies:
+    """Send a request, and once more if it is still unanswered `after` seconds: the first answer counts.
+
+    Args:
+        send: Sends it.
+        after: Seconds, > 0.
+        may_send: Asked before the second copy is sent.
+
+    Raises:
+        AskError: Neither copy was answered; what the first one raised.
+    """
+    came: list[Replies] = []
+    errors: list[AskError] = []
+    async with anyio.create_task_group() as group:
+        first_ended = anyio.Event()
+
+        async def copy() -> None:
+            try:
+                came.append(await send())
+                group.cancel_scope.cancel()
+            except AskError as error:
+                errors.append(error)
+            finally:
+                first_ended.set()
+
+        group.start_soon(copy)
+        with anyio.move_on_after(after):
+            await first_ended.wait()
+        if not first_ended.is_set() and may_send():
+            group.start_soon(copy)
+    if came:
+        return came[0]
+    raise errors[0]
 
 
 def _cancel_requested() -> bool:

@@ -1,7 +1,8 @@
-"""Ask siblings: concurrently, several answers a request where the model can, within bounds.
+"""Ask many questions for their replications: concurrently, several answers a request, within bounds.
 
 Every wanted answer is a slot, the j-th replication of a question. Jobs fill slots and wait in a heap ordered by
-replication first and question second, so that a bound cuts the breadth of all questions evenly.
+replication first and question second, so that a bound cuts the breadth of all questions evenly. `Asking` may be told to
+ask for more, round after round; bounds and what was learned about the model hold across rounds.
 """
 
 from __future__ import annotations
@@ -9,19 +10,32 @@ from __future__ import annotations
 import heapq
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 
-from invent_chain.errors import AskError, AskRefusedError
-from invent_chain.protocols import Ask
-from invent_chain.sample.request import CountRejectedError, request
+from invent_chain.cache.keys import answer_key
+from invent_chain.errors import AskError, AskRateLimitedError, AskRefusedError, CacheError
+from invent_chain.protocols import Ask, BatchAsk, Cache
+from invent_chain.sample.budget import Bounds, Ledger
+from invent_chain.sample.gate import Gate
+from invent_chain.sample.request import CountRejectedError, hedged, request
 from invent_chain.sample.settings import check_settings, most_at_once
-from invent_chain.types import Replies, Sampling, Usage
+from invent_chain.types import Price, Replies, Sampling, Usage
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_MOST_TRIES = 4
+"""How often one request is sent while the model asks to slow down."""
+
+_FIRST_WAIT = 1.0
+"""Seconds before the second try where the model does not say; doubled for each further one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +60,38 @@ class Sampled:
     Attributes:
         outcomes: One for each wanted question, in the order of `wanted`.
         usage: Requests sent (failed ones included; retries inside a client are not seen), tokens where the model
-            says, wall-clock seconds.
-        notes: What made it costlier than planned.
+            says, wall-clock seconds, answers that came out of the cache.
+        notes: What made it costlier than planned, and what could not be cached.
     """
 
     outcomes: tuple[Outcome, ...]
     usage: Usage
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What bounds the asking.
+
+    Attributes:
+        concurrency: Most requests in flight for one question and its siblings, >= 1. A sync model that times out still
+            runs in its thread.
+        timeout: Longest time for one request in seconds, > 0, counted from when it is sent.
+        max_requests: Most requests in all, >= 1; None for no limit.
+        max_total_tokens: Most tokens in all, read and written, >= 1; None for no limit.
+        max_cost: Most money in all, > 0; None for no limit.
+        deadline: Longest time for all requests in seconds, > 0; None for no limit.
+        hedge: Seconds after which a request that is still unanswered is sent once more, the first answer counting;
+            None never does. Both are paid for.
+    """
+
+    concurrency: int = 8
+    timeout: float = 60.0
+    max_requests: int | None = None
+    max_total_tokens: int | None = None
+    max_cost: float | None = None
+    deadline: float | None = None
+    hedge: float | None = None
 
 
 async def sample(
@@ -76,10 +115,10 @@ async def sample(
             fewer, or rejects the count, is asked for the missing ones singly and concurrently, once each.
         wanted: (question, replications >= 0) pairs.
         sampling: Generation settings of every request.
-        concurrency: Most requests in flight, >= 1. A sync model that times out still runs in its thread.
-        timeout: Longest time for one request in seconds, > 0, counted from when it is sent.
-        max_requests: Most requests in all, >= 1; None for no limit.
-        deadline: Longest time for all requests in seconds, > 0; None for no limit.
+        concurrency: See `Limits`, as the next three.
+        timeout: Of one request.
+        max_requests: In all.
+        deadline: In all.
         progress: Called with (answers that came or failed, answers wanted); what it raises is logged.
 
     Returns:
@@ -90,16 +129,11 @@ async def sample(
         InputError: A question is empty or no text; raised before any request.
     """
     wanted = tuple(wanted)
-    check_settings(
-        wanted,
-        sampling=sampling,
-        concurrency=concurrency,
-        timeout=timeout,
-        max_requests=max_requests,
-        deadline=deadline,
-    )
-    run = _Run(ask, wanted, sampling, concurrency, timeout, max_requests, progress)
-    return await run.finish(most_at_once(ask), deadline)
+    limits = Limits(concurrency=concurrency, timeout=timeout, max_requests=max_requests, deadline=deadline)
+    asking = Asking(ask, [question for question, _ in wanted], sampling=sampling, limits=limits, progress=progress)
+    check_settings(wanted, sampling=sampling, timeout=timeout)
+    await asking.more([count for _, count in wanted])
+    return asking.sampled()
 
 
 async def ask_once(
@@ -140,117 +174,306 @@ class _Job:
     question: int
     count: int
     n: int
+    tries: int = field(default=0, compare=False)
 
 
-class _Run:
-    """One call of `sample`: its heap of jobs, its slots, and what it learns about the model."""
+class Asking:
+    """Questions that are being asked: their slots, the heap of jobs, and what was learned about the model.
+
+    Args:
+        ask: The model; see `sample`.
+        questions: Texts to ask.
+        sampling: Generation settings of every request.
+        limits: What bounds the asking, over all rounds.
+        price: Price of the model, for `max_cost` and for the cost in the usage.
+        gate: Shared with other questions; by default one as wide as `concurrency`.
+        cache: Answers found there are not asked for. Used only where the model has an `identity`.
+        progress: See `sample`.
+
+    Raises:
+        ConfigurationError: A setting is out of range.
+        InputError: A question is empty or no text.
+    """
 
     def __init__(
         self,
         ask: Ask,
-        wanted: Sequence[tuple[str, int]],
+        questions: Sequence[str],
+        *,
         sampling: Sampling,
-        concurrency: int,
-        timeout: float,
-        max_requests: int | None,
-        progress: Callable[[int, int], object] | None,
+        limits: Limits,
+        price: Price | None = None,
+        gate: Gate | None = None,
+        cache: Cache | None = None,
+        progress: Callable[[int, int], object] | None = None,
     ) -> None:
-        self._ask, self._wanted, self._sampling = ask, wanted, sampling
-        self._concurrency, self._timeout, self._max_requests = concurrency, timeout, max_requests
+        check_settings(
+            [(question, 0) for question in questions],
+            sampling=sampling,
+            timeout=limits.timeout,
+            concurrency=limits.concurrency,
+            max_requests=limits.max_requests,
+            deadline=limits.deadline,
+        )
+        self._ask, self._questions, self._sampling, self._limits = ask, tuple(questions), sampling, limits
+        self._at_once = most_at_once(ask)
+        self._gate = Gate(limits.concurrency) if gate is None else gate
+        self._identity = str(getattr(ask, "identity", ""))
+        self._cache = cache if self._identity else None
+        self._not_cached = cache is not None and not self._identity
         self._progress = progress
-        self._texts: list[list[str | None]] = [[None] * count for _, count in wanted]
-        self._failures: list[list[str | None]] = [[None] * count for _, count in wanted]
-        self._total = sum(count for _, count in wanted)
-        self._done = 0
-        self._usage = Usage()
+        bounds = Bounds(limits.max_requests, limits.max_total_tokens, limits.max_cost, price)
+        self._ledger = Ledger(bounds, sampling.max_tokens)
+        self._texts: list[list[str | None]] = [[] for _ in questions]
+        self._failures: list[list[str | None]] = [[] for _ in questions]
+        self._total = self._done = self._hits = 0
         self._heap: list[_Job] = []
         self._workers = 0
         self._stopped: str | None = None
         self._doubtful = False  # a count was rejected: find out with one answer first
         self._singly = False  # the model gives one answer a request, whatever is asked
         self._group: anyio.abc.TaskGroup
+        self._started = time.perf_counter()
 
-    async def finish(self, at_once: int, deadline: float | None) -> Sampled:
-        started = time.perf_counter()
-        for i, (_, count) in enumerate(self._wanted):
-            for slot in range(0, count, at_once):
-                n = min(at_once, count - slot)
-                self._heap.append(_Job(slot, i, n, n))
-        heapq.heapify(self._heap)
-        with anyio.move_on_after(deadline) as limit:
-            async with anyio.create_task_group() as self._group:
-                for _ in range(min(self._concurrency, len(self._heap))):
-                    self._hire()
-        self._close(
-            f"deadline={deadline:g} s reached: raise it or ask for fewer answers"
-            if limit.cancelled_caught
-            else "the request was cancelled before its answer came"
+    @property
+    def answers(self) -> list[tuple[str | None, ...]]:
+        """Answers of each question by slot; None for one that did not come."""
+        return [tuple(texts) for texts in self._texts]
+
+    @property
+    def stopped(self) -> str | None:
+        """Why nothing more can be asked, if a bound was met or the model refused."""
+        return self._stopped
+
+    async def more(self, counts: Sequence[int]) -> None:
+        """Ask question i for `counts[i]` more answers, and wait until they came, failed or met a bound."""
+        wanted = []
+        for i, count in enumerate(counts):
+            first = len(self._texts[i])
+            self._texts[i] += [None] * count
+            self._failures[i] += [None] * count
+            wanted += [(first + k, i) for k in range(count)]
+        self._total += len(wanted)
+        left = None
+        if self._limits.deadline is not None:
+            left = max(0.0, self._limits.deadline - (time.perf_counter() - self._started))
+        with anyio.move_on_after(left) as limit:
+            missing = await self._look_up(wanted)
+            if isinstance(self._ask, BatchAsk):
+                await self._ask_in_one_go(self._ask, sorted(missing))
+            else:
+                await self._ask_concurrently(missing)
+        if limit.cancelled_caught:
+            self._stopped = f"deadline={self._limits.deadline:g} s reached: raise it or ask for fewer answers"
+        self._close(self._stopped or "the request was cancelled before its answer came")
+
+    def sampled(self) -> Sampled:
+        """Return what came of all rounds."""
+        usage = replace(
+            self._ledger.usage,
+            seconds=time.perf_counter() - self._started,
+            cache_hits=self._hits,
+            cost=self._ledger.cost(),
         )
-        seconds = time.perf_counter() - started
-        note = f"the model gives one answer a request: {self._usage.requests} requests for {self._total} answers"
+        notes = []
+        if self._singly:
+            notes.append(f"the model gives one answer a request: {usage.requests} requests for {self._total} answers")
+        if self._not_cached:
+            notes.append("answers were not cached: the model does not say what they depend on (Ask.identity)")
+        if self._ledger.guessed and (self._limits.max_total_tokens is not None or self._limits.max_cost is not None):
+            notes.append("the model does not count tokens: the budget goes by one token for four characters")
         return Sampled(
             outcomes=tuple(
                 Outcome(question, tuple(t for t in texts if t is not None), tuple(f for f in failures if f is not None))
-                for (question, _), texts, failures in zip(self._wanted, self._texts, self._failures, strict=True)
+                for question, texts, failures in zip(self._questions, self._texts, self._failures, strict=True)
             ),
-            usage=Usage(self._usage.requests, self._usage.prompt_tokens, self._usage.completion_tokens, seconds),
-            notes=(note,) if self._singly else (),
+            usage=usage,
+            notes=tuple(notes),
         )
 
+    async def _look_up(self, wanted: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Fill slots from the cache; return (slot, question) of those that are still open."""
+        if self._cache is None or not wanted:
+            return wanted
+        keys = {key: place for place in wanted if (key := self._key(*place)) is not None}
+        try:
+            found = await self._off_loop(lambda cache: cache.get_many(list(keys)))
+        except CacheError as error:
+            logger.warning("answers are not looked up: %s", error)
+            return wanted
+        for key, value in found.items():
+            slot, i = keys[key]
+            self._texts[i][slot] = value.decode("utf-8", "surrogatepass")
+        self._hits += len(found)
+        if found:
+            self._tell(len(found))
+        return [(slot, i) for slot, i in wanted if self._texts[i][slot] is None]
+
+    async def _keep(self, question: int, slots: range, texts: Sequence[str]) -> None:
+        if self._cache is None:
+            return
+        keys = [self._key(slot, question) for slot in slots]
+        values = {
+            key: text.encode("utf-8", "surrogatepass")
+            for key, text in zip(keys, texts, strict=False)
+            if key is not None
+        }
+        try:
+            await self._off_loop(lambda cache: cache.set_many(values))
+        except CacheError as error:
+            logger.warning("answers are not kept: %s", error)
+
+    async def _off_loop(self, use: Callable[[Cache], T]) -> T:
+        cache = self._cache
+        assert cache is not None  # noqa: S101 - both callers looked
+        if not getattr(cache, "blocks", True):
+            return use(cache)
+        return await anyio.to_thread.run_sync(use, cache)
+
+    def _key(self, slot: int, question: int) -> str | None:
+        text = self._questions[question]
+        if self._questions.index(text) != question:
+            return None  # the same text twice would share its replications
+        return answer_key(self._identity, text, slot, self._sampling)
+
+    async def _ask_in_one_go(self, ask: BatchAsk, missing: list[tuple[int, int]]) -> None:
+        if not missing:
+            return
+        prompt = "".join(self._questions[i] for i in {i for _, i in missing})
+        allowed, reason = self._ledger.stop(prompt, len(missing))
+        for slot, i in missing[allowed:]:
+            self._fail(_Job(slot, i, 1, 1), reason or "the budget allows no more")
+        by_question: dict[int, list[int]] = {}
+        for slot, i in missing[:allowed]:
+            by_question.setdefault(i, []).append(slot)
+        if not by_question:
+            return
+        expected = self._ledger.sent(prompt, allowed)
+        wanted = [(self._questions[i], len(slots)) for i, slots in by_question.items()]
+        try:
+            async with self._gate.passed():
+                replies = await ask.ask_many(wanted, sampling=self._sampling)
+        except Exception as error:  # noqa: BLE001 - a model may raise anything, and the primary answer is there
+            self._ledger.done(expected, prompt, None)
+            reason = str(error) if isinstance(error, AskError) else f"{type(error).__name__}: {error}"
+            for slot, i in missing[:allowed]:
+                self._fail(_Job(slot, i, 1, 1), reason)
+            return
+        joined = Replies(
+            tuple(text for reply in replies for text in reply.texts) or ("",),
+            _summed(reply.prompt_tokens for reply in replies),
+            _summed(reply.completion_tokens for reply in replies),
+        )
+        self._ledger.done(expected, prompt, joined)
+        for (i, slots), reply in zip(by_question.items(), replies, strict=True):
+            for slot, text in zip(slots, (*reply.texts, *[""] * len(slots)), strict=False):
+                if text.strip():
+                    self._texts[i][slot] = text
+                    self._tell(1)
+                    await self._keep(i, range(slot, slot + 1), [text])
+                else:
+                    self._fail(_Job(slot, i, 1, 1), "the model gave no text: raise max_tokens")
+
+    async def _ask_concurrently(self, missing: list[tuple[int, int]]) -> None:
+        by_question: dict[int, list[int]] = {}
+        for slot, i in missing:
+            by_question.setdefault(i, []).append(slot)
+        for i, slots in by_question.items():
+            for run in _runs(slots):
+                for slot in range(run.start, run.stop, self._at_once):
+                    n = min(self._at_once, run.stop - slot)
+                    self._heap.append(_Job(slot, i, n, n))
+        heapq.heapify(self._heap)
+        async with anyio.create_task_group() as self._group:
+            self._hire()
+
     def _hire(self) -> None:
-        self._workers += 1
-        self._group.start_soon(self._work)
+        """Start workers for the jobs that wait, as many as may be in flight."""
+        for _ in range(min(self._limits.concurrency - self._workers, len(self._heap))):
+            self._workers += 1
+            self._group.start_soon(self._work)
 
     async def _work(self) -> None:
-        while (job := self._next()) is not None:
-            await self._do(job)
-        self._workers -= 1
+        try:
+            while (job := self._next()) is not None:
+                await self._do(job)
+                self._hire()
+        finally:
+            self._workers -= 1
 
     def _push(self, question: int, slots: range) -> None:
         for slot in slots:
             heapq.heappush(self._heap, _Job(slot, question, 1, 1))
-            if self._workers < self._concurrency:
-                self._hire()
+        self._hire()
 
     def _next(self) -> _Job | None:
+        """Return the next request; None where there is none, or where another one in flight has to be waited for."""
         if self._stopped is not None or not self._heap:
-            return None
-        if self._max_requests is not None and self._usage.requests >= self._max_requests:
-            self._stopped = f"max_requests={self._max_requests} reached: raise it or ask for fewer answers"
             return None
         job = heapq.heappop(self._heap)
         if job.n > 1 and self._singly:
             self._push(job.question, range(job.slot + 1, job.slot + job.count))
-            return _Job(job.slot, job.question, 1, 1)
-        if job.n > 1 and self._doubtful:
-            return _Job(job.slot, job.question, job.count, 1)
-        return job
+            job = _Job(job.slot, job.question, 1, 1, job.tries)
+        elif job.n > 1 and self._doubtful:
+            job = replace(job, n=1)
+        allowed, reason = self._ledger.stop(self._questions[job.question], job.n)
+        if allowed == job.n:
+            return job
+        if allowed > 0:
+            return replace(job, n=allowed)
+        heapq.heappush(self._heap, job)
+        if reason is not None:
+            self._stopped = reason
+        return None
 
     async def _do(self, job: _Job) -> None:
-        self._usage += Usage(requests=1)
-        question = self._wanted[job.question][0]
+        question = self._questions[job.question]
+        expected = self._ledger.sent(question, job.n)
+        replies: Replies | None = None
         try:
-            replies = await request(self._ask, question, n=job.n, sampling=self._sampling, timeout=self._timeout)
+            async with self._gate.passed():
+                replies = await self._request(question, job.n)
         except CountRejectedError as error:
             if job.n == 1:
                 self._fail(job, str(error))
             else:
                 self._doubtful = True
                 heapq.heappush(self._heap, _Job(job.slot, job.question, job.count, job.n))
+        except AskRateLimitedError as error:
+            self._slow_down(job, error)
         except AskRefusedError as error:
             self._fail(job, str(error) or type(error).__name__)
             if self._stopped is None:
                 self._stopped = f"not asked, since the model refused another request: {error}"
         except AskError as error:
             self._fail(job, str(error) or type(error).__name__)
-        else:
+        finally:
+            self._ledger.done(expected, question, replies)
+        if replies is not None:
+            self._gate.answered()
             self._take(job, replies)
+            await self._keep(job.question, range(job.slot, job.slot + job.count), replies.texts)
+
+    async def _request(self, question: str, n: int) -> Replies:
+        async def send() -> Replies:
+            return await request(self._ask, question, n=n, sampling=self._sampling, timeout=self._limits.timeout)
+
+        if self._limits.hedge is None:
+            return await send()
+        return await hedged(send, self._limits.hedge, lambda: self._ledger.hedge(question, n))
+
+    def _slow_down(self, job: _Job, error: AskRateLimitedError) -> None:
+        wait = _FIRST_WAIT * 2**job.tries if error.retry_after is None else error.retry_after
+        if job.tries + 1 >= _MOST_TRIES or wait > self._limits.timeout:
+            self._fail(job, str(error) or type(error).__name__)
+            return
+        self._gate.throttled(wait)
+        heapq.heappush(self._heap, replace(job, tries=job.tries + 1))
 
     def _take(self, job: _Job, replies: Replies) -> None:
-        self._usage += Usage(prompt_tokens=replies.prompt_tokens, completion_tokens=replies.completion_tokens)
         came = len(replies.texts)
         self._texts[job.question][job.slot : job.slot + came] = replies.texts
-        if job.count > 1 and came == 1:
+        if job.n > 1 and came == 1:
             self._singly = True
         self._push(job.question, range(job.slot + came, job.slot + job.count))
         self._tell(came)
@@ -263,6 +486,7 @@ class _Run:
         """Give every slot that is still open its reason: the bound that stopped the asking, or `reason`."""
         for job in self._heap:
             self._failures[job.question][job.slot : job.slot + job.count] = [self._stopped or reason] * job.count
+        self._heap.clear()
         for texts, failures in zip(self._texts, self._failures, strict=True):
             for slot, (text, failure) in enumerate(zip(texts, failures, strict=True)):
                 if text is None and failure is None:
@@ -278,3 +502,24 @@ class _Run:
             self._progress(self._done, self._total)
         except Exception:
             logger.warning("the progress function raised; sampling goes on", exc_info=True)
+
+
+def _runs(slots: list[int]) -> list[range]:
+    """Join neighbouring slots, so that one request can fill several."""
+    runs: list[range] = []
+    for slot in sorted(slots):
+        if runs and runs[-1].stop == slot:
+            runs[-1] = range(runs[-1].start, slot + 1)
+        else:
+            runs.append(range(slot, slot + 1))
+    return runs
+
+
+def _summed(counts: Iterable[int | None]) -> int | None:
+    """Return the sum; None where one is not known."""
+    total = 0
+    for count in counts:
+        if count is None:
+            return None
+        total += count
+    return total

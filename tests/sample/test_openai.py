@@ -8,6 +8,7 @@ import pytest
 
 from invent_chain.errors import (
     AskError,
+    AskRateLimitedError,
     AskRefusedError,
     AskTimeoutError,
     ConfigurationError,
@@ -78,7 +79,7 @@ async def test_template_keeps_other_braces(kind):
         ("404", AskRefusedError, r"answered 404 .*base_url .*/v1.* model"),
         ("unknown_model", AskRefusedError, r"answered 400.* does not know model 'm'"),
         ("no_quota", AskRefusedError, r"answered 429 \(insufficient_quota\).*top it up"),
-        ("429", AskError, r"answered 429 \(rate_limit_exceeded\) after 0 retries .*lower concurrency"),
+        ("429", AskRateLimitedError, r"answered 429 \(rate_limit_exceeded\) after 0 retries .*lower concurrency"),
         ("500", AskError, r"answered 500 .*the server failed"),
         ("truncated", AskError, r"no complete reply from .*RemoteProtocolError.*check that the server runs"),
         ("garbage", AskError, r"could not be read \(JSONDecodeError\).*OpenAI-compatible"),
