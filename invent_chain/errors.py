@@ -50,11 +50,12 @@ class AskRateLimitedError(AskError):
 
     Attributes:
         retry_after: Seconds to wait, where the server says.
+        tries: How often the client sent the request by itself, >= 1.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: float | None = None, tries: int = 1) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after, self.tries = retry_after, tries
 
 
 class AskRefusedError(AskError):

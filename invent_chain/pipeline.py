@@ -87,9 +87,9 @@ class InvEntropy:
             measure); "normalised" is Inv-Entropy between its two ends and judges the question.
         policy: Turns score and status into a `Decision`.
         mode: "fixed" asks for the whole plan (the paper). "adaptive" asks in rounds and stops once the policy's
-            decision is settled: the score is then what is expected of the whole plan. "screen" asks two siblings first, and
-            the rest only if their answers do not all agree with the primary one, or all differ from it; it promises
-            nothing. Both count answers that say the same, so they need score="consensus".
+            decision is settled: the score is then what is expected of the whole plan. "screen" asks two siblings
+            first, and the rest only if their answers do not all agree with the primary one, or all differ from it; it
+            promises nothing. Both count answers that say the same, so they need score="consensus".
         error: Mode "adaptive": probability of settling for another decision than the whole plan would lead to.
         guarantee: Mode "adaptive": whether `error` holds for "each" question, or on "average" over questions; see
             `sequential.SequentialTest`.

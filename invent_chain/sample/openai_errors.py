@@ -91,9 +91,11 @@ def _status_error(error: openai.APIStatusError, where: str, model: str, n: int) 
             )
         return AskError(f"{what}: check temperature, max_tokens, extra and the length of the prompt")
     fix = _FIXES.get(status, "the server failed, look into its log or try again later")
-    message = f"{what} after {client_retries(error)}: {fix}"
+    retries = client_retries(error)
+    said = "the client's retries" if retries is None else f"{retries} retries of the client"
+    message = f"{what} after {said}: {fix}"
     if status == 429:
-        return AskRateLimitedError(message, retry_after=retry_after(error.response.headers))
+        return AskRateLimitedError(message, retry_after=retry_after(error.response.headers), tries=(retries or 0) + 1)
     return AskError(message)
 
 
@@ -109,7 +111,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def client_retries(error: openai.APIStatusError) -> str:
-    """Say how often the client had tried again."""
+def client_retries(error: openai.APIStatusError) -> int | None:
+    """Return how often the client had tried again, if it says."""
     tried = error.request.headers.get("x-stainless-retry-count", "0")
-    return f"{tried} retries of the client" if tried.isdigit() else "the client's retries"
+    return int(tried) if tried.isdigit() else None

@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_MOST_TRIES = 4
-"""How often one request is sent while the model asks to slow down."""
+_MOST_TRIES = 3
+"""How often one request is sent while the model asks to slow down, what the client tried by itself included."""
 
 _FIRST_WAIT = 1.0
 """Seconds before the second try where the model does not say; doubled for each further one."""
@@ -464,16 +464,17 @@ class Asking:
 
     def _slow_down(self, job: _Job, error: AskRateLimitedError) -> None:
         wait = _FIRST_WAIT * 2**job.tries if error.retry_after is None else error.retry_after
-        if job.tries + 1 >= _MOST_TRIES or wait > self._limits.timeout:
+        self._gate.throttled(min(wait, self._limits.timeout))
+        tries = job.tries + error.tries
+        if tries >= _MOST_TRIES or wait > self._limits.timeout:
             self._fail(job, str(error) or type(error).__name__)
-            return
-        self._gate.throttled(wait)
-        heapq.heappush(self._heap, replace(job, tries=job.tries + 1))
+        else:
+            heapq.heappush(self._heap, replace(job, tries=tries))
 
     def _take(self, job: _Job, replies: Replies) -> None:
         came = len(replies.texts)
         self._texts[job.question][job.slot : job.slot + came] = replies.texts
-        if job.n > 1 and came == 1:
+        if came == 1 and (job.n > 1 or (self._doubtful and job.count > 1)):
             self._singly = True
         self._push(job.question, range(job.slot + came, job.slot + job.count))
         self._tell(came)

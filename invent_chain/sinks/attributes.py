@@ -20,8 +20,9 @@ def attributes(report: UncertaintyReport, *, text: bool = False) -> dict[str, st
 
     Returns:
         `invent.score`, `invent.confidence`, `invent.status`, `invent.decision`, `invent.requests`,
-        `invent.input_tokens`, `invent.output_tokens`, `invent.seconds`, `invent.siblings` (questions asked besides the
-        original), `invent.failures` (answers that did not come back) and `invent.measures.<name>`.
+        `invent.input_tokens`, `invent.output_tokens`, `invent.seconds`, `invent.cache_hits`,
+        `invent.cost`, `invent.siblings` (questions asked besides the original), `invent.failures` (answers that did not
+        come back) and `invent.measures.<name>`.
     """
     usage = report.usage
     numbers: dict[str, int | float | None] = {
@@ -31,6 +32,8 @@ def attributes(report: UncertaintyReport, *, text: bool = False) -> dict[str, st
         "invent.input_tokens": None if usage.prompt_tokens is None else int(usage.prompt_tokens),
         "invent.output_tokens": None if usage.completion_tokens is None else int(usage.completion_tokens),
         "invent.seconds": float(usage.seconds),
+        "invent.cache_hits": int(usage.cache_hits),
+        "invent.cost": None if usage.cost is None else float(usage.cost),
         "invent.siblings": sum(sibling.operator != "original" for sibling in report.siblings),
         "invent.failures": sum(len(sibling.failures) for sibling in report.siblings),
         **{f"invent.measures.{name}": float(value) for name, value in report.measures.items()},
