@@ -41,6 +41,7 @@ $(VENV)/.test: $(VENV)/.demo requirements-dev.txt $(wildcard integrations/*/pypr
 	$(PIP) install --constraint constraints.txt --requirement requirements-dev.txt \
 		--editable 'integrations/langchain-invent[agents,graph]' \
 		--editable integrations/llama-index-evaluation-invent
+	scripts/get_redis.sh $(VENV)/redis || echo "no Redis server could be had: its tests will be skipped"
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.test

@@ -35,7 +35,7 @@ def test_each_question_is_decided_wrongly_with_at_most_the_given_probability(tru
         for asked in range(1, total + 1):
             if test.look(int(answers[:asked].sum()), asked):
                 break
-        possible = {decisions[k] for k in range(50) if test._alive[k]}  # noqa: SLF001 - what it settled for
+        possible = {decisions[k] for k in range(50) if test._alive[k]}
         wrong += possible != {decisions[truth]} and asked < total
     assert wrong <= 200 * 0.1 + 3 * np.sqrt(200 * 0.1 * 0.9)
 
@@ -56,12 +56,12 @@ def test_the_bound_is_the_ratio_of_prior_and_posterior():
     test.look(8, 10)
     marginal = betabinom(10, 0.5, 0.5).pmf(8)
     expected = [hypergeom(49, k, 10).pmf(8) / marginal > 0.05 for k in range(50)]
-    assert test._alive.tolist() == expected  # noqa: SLF001
+    assert test._alive.tolist() == expected
 
 
 def test_the_posterior_sums_to_one_and_settles_where_it_says():
     test = SequentialTest([0] * 25 + [1] * 25, error=0.05, guarantee="average")
-    chances = np.exp(test._log_posterior(np.array([9]), np.array([10])))[0]  # noqa: SLF001
+    chances = np.exp(test._log_posterior(np.array([9]), np.array([10])))[0]
     counts = np.arange(50)
     expected = np.where((counts >= 9) & (counts <= 48), betabinom(39, 9.5, 1.5).pmf(counts - 9), 0.0)
     inside = np.where((counts >= 9) & (counts <= 48), chances, 0.0)

@@ -29,6 +29,7 @@ class Scored:
         uncertainty: Their scores, (k,), in [0, 1]; higher = more uncertain.
         right: Whether each primary answer is right, (k,).
         measures: Every measure by name, each (k,).
+        asked: Answers that the scorer would have asked for besides the primary one, (k,).
         fingerprint: What the scores depend on, the model's name and temperature included.
     """
 
@@ -37,6 +38,7 @@ class Scored:
     right: NDArray[np.bool_]
     measures: dict[str, FloatArray]
     fingerprint: Fingerprint
+    asked: NDArray[np.int64]
 
 
 def contains_accepted(samples: Samples) -> bool:

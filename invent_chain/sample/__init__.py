@@ -3,6 +3,7 @@
 from invent_chain.sample.adapt import as_ask
 from invent_chain.sample.callable import CallableAsk
 from invent_chain.sample.gate import Gate
+from invent_chain.sample.local import LocalAsk
 from invent_chain.sample.openai import OpenAIAsk
 from invent_chain.sample.sampler import Asking, Limits, Outcome, Sampled, ask_once, sample
 from invent_chain.sample.settings import prompt_of
@@ -12,6 +13,7 @@ __all__ = [
     "CallableAsk",
     "Gate",
     "Limits",
+    "LocalAsk",
     "OpenAIAsk",
     "Outcome",
     "Sampled",

@@ -42,7 +42,7 @@ class Ledger:
     """Keeps account of what was spent and what requests in flight may still cost.
 
     A request is let through only if, at the highest price seen so far, it keeps to the bounds together with all those
-    in flight; before anything was seen, one request goes alone.
+    in flight. Before anything was seen, one request for one answer goes alone; only that one can pass a bound.
 
     Args:
         bounds: Most that may be spent.
@@ -68,7 +68,8 @@ class Ledger:
             return n, None
         if not self._read and self._in_flight:
             return -1, None
-        for fewer in (n, *(k for k in (n // 2, 1) if 0 < k < n)):
+        sizes = (n, *(k for k in (n // 2, 1) if 0 < k < n)) if self._read else (1,)
+        for fewer in sizes:
             if self._fits(self._expected(prompt, fewer)):
                 return fewer, None
         if self._in_flight:

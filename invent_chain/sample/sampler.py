@@ -339,7 +339,7 @@ class Asking:
     async def _ask_in_one_go(self, ask: BatchAsk, missing: list[tuple[int, int]]) -> None:
         if not missing:
             return
-        prompt = "".join(self._questions[i] for i in {i for _, i in missing})
+        prompt = "".join(self._filled(i) for i in {i for _, i in missing})
         allowed, reason = self._ledger.stop(prompt, len(missing))
         for slot, i in missing[allowed:]:
             self._fail(_Job(slot, i, 1, 1), reason or "the budget allows no more")
@@ -416,7 +416,7 @@ class Asking:
             job = _Job(job.slot, job.question, 1, 1, job.tries)
         elif job.n > 1 and self._doubtful:
             job = replace(job, n=1)
-        allowed, reason = self._ledger.stop(self._questions[job.question], job.n)
+        allowed, reason = self._ledger.stop(self._filled(job.question), job.n)
         if allowed == job.n:
             return job
         if allowed > 0:
@@ -427,8 +427,8 @@ class Asking:
         return None
 
     async def _do(self, job: _Job) -> None:
-        question = self._questions[job.question]
-        expected = self._ledger.sent(question, job.n)
+        question, text = self._questions[job.question], self._filled(job.question)
+        expected = self._ledger.sent(text, job.n)
         replies: Replies | None = None
         try:
             async with self._gate.passed():
@@ -448,11 +448,16 @@ class Asking:
         except AskError as error:
             self._fail(job, str(error) or type(error).__name__)
         finally:
-            self._ledger.done(expected, question, replies)
+            self._ledger.done(expected, text, replies)
         if replies is not None:
             self._gate.answered()
             self._take(job, replies)
             await self._keep(job.question, range(job.slot, job.slot + job.count), replies.texts)
+
+    def _filled(self, question: int) -> str:
+        """Return the text that is sent for a question, as far as the model tells."""
+        text: str = getattr(self._ask, "filled", str)(self._questions[question])
+        return text
 
     async def _request(self, question: str, n: int) -> Replies:
         async def send() -> Replies:
