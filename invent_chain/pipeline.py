@@ -29,7 +29,7 @@ from invent_chain.offload import PerLoop, off_loop
 from invent_chain.perturb import as_perturber
 from invent_chain.progress import Progress, Teller
 from invent_chain.protocols import Ask, Cache, PerturbContext, Similarity, Sink
-from invent_chain.rounds import SCREENED, Answers, Mode, adaptive, screen
+from invent_chain.rounds import SCREENED, Answers, Mode, Stored, adaptive, screen
 from invent_chain.rules import Situation, apply
 from invent_chain.sample import Asking, Gate, Limits, Sampled, as_ask, ask_once, prompt_of
 from invent_chain.sample.budget import tokens_of
@@ -360,19 +360,12 @@ class InvEntropy:
             cache=self._cache,
             progress=lambda done, total: tell("ask", done, total),
         )
-        asked = sum(plan)
+        assessment, failure, asked = None, None, sum(plan)
         if comparable:
-            asked = await self._ask_for(asking, plan, answer, questions)
+            assessment, failure, asked = await self._judge(asking, plan, answer, questions, tell)
         sampled = asking.sampled()
-        problems += _missing_answers(sampled)
-
-        tell("compare")
+        problems += [*_missing_answers(sampled), *([failure] if failure else [])]
         answers = [(answer, *sampled.outcomes[0].texts), *(outcome.texts for outcome in sampled.outcomes[1:])]
-        assessment = None
-        if comparable:
-            asked_for = [len(texts) + (k == 0) for k, texts in enumerate(asking.answers)]
-            assessment, failure = await self._assess(questions, answers, asked_for, sum(plan) - asked)
-            problems += [failure] if failure else []
         usage = spent + perturbed.usage
         if price is not None and usage.prompt_tokens is not None:
             usage = replace(usage, cost=price.of(usage.prompt_tokens, usage.completion_tokens or 0))
@@ -392,6 +385,30 @@ class InvEntropy:
         )
         self._emit(report)
         return report
+
+    def replay(self, questions: Sequence[str], answers: Sequence[Sequence[str]]) -> tuple[Assessment, int]:
+        """Judge stored answers as if they were asked for now: in mode "adaptive" and "screen" not all of them are.
+
+        Args:
+            questions: The original question, then its siblings; m texts.
+            answers: Their answers, m sequences of texts; the first one holds the primary answer first. More of them
+                than the settings want are left out, and fewer count as missing.
+
+        Returns:
+            What they say, and how many were asked for besides the primary one.
+
+        Raises:
+            InputError: There is nothing to compare, or the answers could not be compared; says why.
+        """
+        return self._loop.run(self._replay(questions, answers))
+
+    async def _replay(self, questions: Sequence[str], answers: Sequence[Sequence[str]]) -> tuple[Assessment, int]:
+        plan = [self._replications - 1, *[self._r] * (len(questions) - 1)]
+        stored = Stored([answers[0][1:], *answers[1:]])
+        assessment, failure, asked = await self._judge(stored, plan, answers[0][0], questions, Teller(None, ""))
+        if assessment is None:
+            raise InputError(str(failure))
+        return assessment, asked
 
     def estimate(self, question: str, *, answer: str | None = None, ask: Any = None) -> Estimate:
         """Return what `ascore` with these arguments will cost at most; nothing is asked.
@@ -502,6 +519,23 @@ class InvEntropy:
                 f"prices={{{_name(model)!r}: Price(prompt=..., completion=...)}}, by a million tokens"
             )
         return price
+
+    async def _judge(
+        self, asking: Answers, plan: Sequence[int], answer: str, questions: Sequence[str], tell: Teller
+    ) -> tuple[Assessment | None, str | None, int]:
+        """Ask for as much of the plan as the mode wants, and compare what came.
+
+        Returns:
+            What the answers say, why they say nothing, and how many were asked for.
+        """
+        asked = await self._ask_for(asking, plan, answer, questions)
+        tell("compare")
+        came = [[text for text in texts if text is not None] for texts in asking.answers]
+        asked_for = [len(texts) + (k == 0) for k, texts in enumerate(asking.answers)]
+        assessment, failure = await self._assess(
+            questions, [[answer, *came[0]], *came[1:]], asked_for, sum(plan) - asked
+        )
+        return assessment, failure, asked
 
     async def _ask_for(self, asking: Answers, plan: Sequence[int], answer: str, questions: Sequence[str]) -> int:
         """Ask for as much of the plan as the mode wants; return how many answers were asked for."""

@@ -33,6 +33,31 @@ class Answers(Protocol):
         ...
 
 
+class Stored:
+    """Answers that were asked for before, handed out as if they were asked for now.
+
+    Args:
+        given: Answers to each question, in the order of their replications.
+    """
+
+    stopped = None
+
+    def __init__(self, given: Sequence[Sequence[str]]) -> None:
+        self._given = given
+        self._out: list[list[str | None]] = [[] for _ in given]
+
+    @property
+    def answers(self) -> list[list[str | None]]:
+        """Answers of each question so far; None for one that was not stored."""
+        return self._out
+
+    async def more(self, counts: Sequence[int]) -> None:
+        """Hand out `counts[i]` more answers to question i."""
+        for out, given, count in zip(self._out, self._given, counts, strict=True):
+            some = list(given[len(out) : len(out) + count])
+            out += [*some, *[None] * (count - len(some))]
+
+
 Agreeing = Callable[[Sequence[tuple[int, Sequence[str]]]], Awaitable[int]]
 """Counts how many of these answers, by the number of their question, say the same as the primary one."""
 

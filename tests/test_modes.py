@@ -3,9 +3,9 @@
 import asyncio
 import itertools
 import threading
-import time
 
 import anyio
+import anyio.lowlevel
 import numpy as np
 import pytest
 
@@ -14,10 +14,8 @@ from invent_chain.cache import MemoryCache, SqliteCache
 from invent_chain.calibrate import Calibration
 from invent_chain.errors import CalibrationError, ConfigurationError, InputError
 from invent_chain.evaluate import SampledSibling, Samples, score_samples
-from invent_chain.perturb import GAAP
-from invent_chain.rules import Rules, above
-from invent_chain.sample import CallableAsk
-from invent_chain.types import Perturbation, Price, Replies
+from invent_chain.rules import Rules
+from invent_chain.types import Price, Replies
 from tests.loopback import Loopback
 
 QUESTION = "What is the capital of Palau?"
@@ -43,7 +41,7 @@ class Model:
     async def ask(self, question, *, n, sampling):
         self.answers += n
         self.asked.append((question, n))
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         texts = ("Koror" if self.rng.random() < self.share else f"{next(self.others)}xyz" for _ in range(n))
         return Replies(tuple(texts), 10, 3 * n)
 
@@ -87,6 +85,7 @@ def test_adaptive_decides_as_the_whole_plan_would(guarantee):
     rng = np.random.default_rng(0)
     everything = []
     for k, share in enumerate(rng.beta(0.5, 0.5, size=40)):
+
         def say(count, share=share):
             return tuple("Koror" if rng.random() < share else f"{rng.integers(10**9)}xyz" for _ in range(count))
 
@@ -95,7 +94,10 @@ def test_adaptive_decides_as_the_whole_plan_would(guarantee):
     policy = Thresholds(answer=0.3, retrieve_more=None, fallback=None)
     fixed = score_samples(everything, InvEntropy(policy=policy))
     fewer = score_samples(everything, InvEntropy(policy=policy, mode="adaptive", guarantee=guarantee))
-    same = [policy(a, "ok").action == policy(b, "ok").action for a, b in zip(fixed.uncertainty, fewer.uncertainty, strict=True)]
+    same = [
+        policy(a, "ok").action == policy(b, "ok").action
+        for a, b in zip(fixed.uncertainty, fewer.uncertainty, strict=True)
+    ]
     assert np.mean(same) >= 0.9
     assert fixed.asked.tolist() == [49] * 40
     assert np.median(fewer.asked) <= 0.5 * 49
@@ -228,7 +230,9 @@ def test_a_cached_score_asks_nothing_and_is_the_same(kind, tmp_path):
 
 
 def test_a_plain_callable_is_not_cached_and_the_report_says_so():
-    report = InvEntropy(lambda q: "Koror", perturber=rewordings, n=2, cache=MemoryCache()).score(QUESTION, answer="Koror")
+    report = InvEntropy(lambda q: "Koror", perturber=rewordings, n=2, cache=MemoryCache()).score(
+        QUESTION, answer="Koror"
+    )
     assert any("not cached" in note for note in report.notes)
 
 

@@ -5,11 +5,13 @@ same texts.
 """
 
 from invent_chain.evaluate.dataset import Question, read_questions
+from invent_chain.evaluate.on_ray import Cluster, collect_on_ray, score_on_ray
 from invent_chain.evaluate.runner import Collected, Collector
 from invent_chain.evaluate.samples import SampledSibling, Samples, SampleStore
 from invent_chain.evaluate.scored import Scored, score_samples
 
 __all__ = [
+    "Cluster",
     "Collected",
     "Collector",
     "Question",
@@ -17,6 +19,8 @@ __all__ = [
     "SampledSibling",
     "Samples",
     "Scored",
+    "collect_on_ray",
     "read_questions",
+    "score_on_ray",
     "score_samples",
 ]

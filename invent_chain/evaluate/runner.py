@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from invent_chain.embed import as_similarity
 from invent_chain.errors import InventError
 from invent_chain.evaluate.dataset import Question
-from invent_chain.evaluate.samples import SampledSibling, Samples, SampleStore
+from invent_chain.evaluate.samples import SampledSibling, Samples
 from invent_chain.loop_thread import LoopThread
 from invent_chain.perturb import as_perturber
 from invent_chain.protocols import Ask, PerturbContext, Perturber, Similarity
@@ -22,6 +22,18 @@ from invent_chain.sample.settings import check_whole
 from invent_chain.types import Perturbation, Sampling
 
 logger = logging.getLogger(__name__)
+
+
+class Store(Protocol):
+    """Where samples go; `SampleStore` is one."""
+
+    def ids(self) -> set[str]:
+        """Return the ids of the questions that are stored."""
+        ...
+
+    def append(self, samples: Samples) -> None:
+        """Store samples."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +79,7 @@ class Collector:
     def __init__(
         self,
         ask: Any,
-        store: SampleStore,
+        store: Store,
         *,
         n: int = 9,
         r: int = 5,

@@ -127,6 +127,16 @@ class SampleStore:
         return 0
 
 
+def samples_to_json(samples: Samples) -> str:
+    """Return samples as one line of JSON."""
+    return _adapter().dump_json(samples).decode()
+
+
+def samples_from_json(line: str) -> Samples:
+    """Read back what `samples_to_json` gave."""
+    return _adapter().validate_json(line)
+
+
 @cache
 def _adapter() -> TypeAdapter[Samples]:
     from pydantic import TypeAdapter

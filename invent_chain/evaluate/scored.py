@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from invent_chain.assess import assess
 from invent_chain.errors import InputError
 from invent_chain.evaluate.judges import contains
 from invent_chain.evaluate.samples import Samples
@@ -52,39 +51,58 @@ def score_samples(everything: Iterable[Samples], scorer: InvEntropy, *, judge: J
     Args:
         everything: Samples of one model at one temperature, with at least the siblings and answers of the scorer's
             n, r and replications; what is more is left out. A sibling that stayed silent stays silent.
-        scorer: Whose settings and similarity are taken. Its model is not asked.
+        scorer: Whose settings, similarity and, in mode "adaptive", policy are taken. Its model is not asked.
         judge: Whether a primary answer is right.
 
     Raises:
         InputError: Nothing is stored, models, temperatures or prompts are mixed, or more is asked than was sampled.
     """
+    stored = checked(everything, scorer.fingerprint)
+    return scored(stored, scorer.fingerprint, [replay(samples, scorer) for samples in stored], judge)
+
+
+def checked(everything: Iterable[Samples], settings: Fingerprint) -> tuple[Samples, ...]:
+    """Return the samples, if they can be scored with these settings.
+
+    Raises:
+        InputError: See `score_samples`.
+    """
     stored = tuple(everything)
     if not stored:
         raise InputError("no samples: collect some first (invent-chain evaluate, or Collector)")
-    kinds = sorted({(s.model, s.temperature, s.prompt) for s in stored}, key=str)
+    kinds = sorted({_kind(samples) for samples in stored}, key=str)
     if len(kinds) > 1:
         raise InputError(f"the samples mix models, temperatures or prompts, whose scores are not comparable: {kinds}")
-    settings = scorer.fingerprint
-    assessed = [
-        assess(
-            *_groups(samples, settings),
-            similarity=scorer.similarity,
-            asked_for=[settings.replications, *[settings.r] * settings.n],
-            draws=settings.draws,
-            drop_echo=settings.drop_echo,
-            variant="released" if settings.variant == "released" else "paper",
-        )
-        for samples in stored
-    ]
-    measures = {name: np.array([a.measures[name] for a in assessed]) for name in assessed[0].measures}
-    model, temperature, prompt = kinds[0]
+    for samples in stored:
+        _groups(samples, settings)
+    return stored
+
+
+def replay(samples: Samples, scorer: InvEntropy) -> tuple[dict[str, float], int]:
+    """Return the measures of one primary answer, and how many other answers were asked for."""
+    assessment, asked = scorer.replay(*_groups(samples, scorer.fingerprint))
+    return assessment.measures, asked
+
+
+def scored(
+    stored: Sequence[Samples], settings: Fingerprint, found: Sequence[tuple[dict[str, float], int]], judge: Judge
+) -> Scored:
+    """Put together what `replay` found for each of the samples."""
+    names = found[0][0]
+    measures = {name: np.array([values[name] for values, _ in found]) for name in names}
+    model, temperature, prompt = _kind(stored[0])
     return Scored(
-        samples=stored,
+        samples=tuple(stored),
         uncertainty=as_uncertainty(settings.score, measures[settings.score]),
         right=np.array([judge(samples) for samples in stored]),
         measures=measures,
         fingerprint=replace(settings, model=model, temperature=temperature, prompt=prompt),
+        asked=np.array([asked for _, asked in found]),
     )
+
+
+def _kind(samples: Samples) -> tuple[str, float | None, str]:
+    return samples.model, samples.temperature, samples.prompt
 
 
 def _groups(samples: Samples, settings: Fingerprint) -> tuple[list[str], list[Sequence[str]]]:

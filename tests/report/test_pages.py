@@ -81,7 +81,9 @@ def test_pages_quote_safely_and_need_no_network(html: str) -> None:
 
 def test_labels_of_one_kind_are_refused() -> None:
     scores = scored()
-    one_kind = Scored(scores.samples, scores.uncertainty, np.ones_like(scores.right), {}, scores.fingerprint)
+    one_kind = Scored(
+        scores.samples, scores.uncertainty, np.ones_like(scores.right), {}, scores.fingerprint, scores.asked
+    )
     with pytest.raises(InputError, match="all 200 answers are right"):
         samples_page(one_kind)
 
