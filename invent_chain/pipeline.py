@@ -222,6 +222,8 @@ class InvEntropy:
             hedge=hedge,
         )
         self._gates = PerLoop(partial(Gate, max_in_flight))
+        # Twice as many as fill the window, so that some compute while others wait for the model.
+        self._admitted = PerLoop(partial(Gate, 2 * ceil(max_in_flight / concurrency)))
         self._prices = dict(prices or {})
         if self._ask is not None:
             self._price(self._ask)
@@ -336,6 +338,15 @@ class InvEntropy:
         """
         self._check(question, answer)
         model = self._model(ask)
+        self._price(model)
+        # Of a thousand calls at once, those under way go on to their end before more begin: the first reports come
+        # early, and memory is bounded.
+        async with self._admitted.here().passed():
+            return await self._score_now(question, answer, model, progress)
+
+    async def _score_now(
+        self, question: str, answer: str | None, model: Ask, progress: Callable[[Progress], object] | None
+    ) -> UncertaintyReport:
         price = self._price(model)
         started = time.perf_counter()
         spent = Usage()

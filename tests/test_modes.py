@@ -6,6 +6,7 @@ import threading
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import numpy as np
 import pytest
 
@@ -242,8 +243,7 @@ class Slow(Model):
         self.release = threading.Event()
 
     async def ask(self, question, *, n, sampling):
-        while not self.release.is_set():
-            await anyio.sleep(0.005)
+        await anyio.to_thread.run_sync(self.release.wait, abandon_on_cancel=True)
         return await super().ask(question, n=n, sampling=sampling)
 
 

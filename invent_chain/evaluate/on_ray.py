@@ -1,7 +1,7 @@
 """Sample and score data sets on many machines with Ray Data (extra: `ray`); the results are those of one machine.
 
-Models and encoders cannot travel between processes, so workers are given functions that make them. Each worker makes its
-own once. Everything is written by the process that started the run, so one store serves as for a local run.
+Models and encoders cannot travel between processes, so workers are given functions that make them. Each worker makes
+its own once. Everything is written by the process that started the run, so one store serves as for a local run.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def redis_url(tmp_path_factory):
             "--save",
             "",
             "--dir",
-            str(tmp_path_factory.mktemp("redis")),
+            str(folder),
         ],
         env={**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)},
         stdout=subprocess.DEVNULL,

@@ -161,6 +161,7 @@ def test_a_chat_template_and_the_system_prompt_are_used(model, tokenizer):
     chat = made_tokenizer()
     chat.chat_template = "{% for m in messages %}{{ m['role'] }} {{ m['content'] }} {% endfor %}w9"
     ask = LocalAsk(model, tokenizer=chat, system="w5 w6")
+    ask._ensure_loaded()
     seen = chat.convert_ids_to_tokens(ask._tokens("Where is Palau ?"))
     assert seen[1:3] == ["w5", "w6"]
     assert seen[-1] == "w9"

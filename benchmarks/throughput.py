@@ -1,0 +1,128 @@
+"""A thousand scored calls at once in one process: does the event loop stay free, memory bounded, the order fair?
+
+python benchmarks/throughput.py [--calls 100 300 1000] [--latency 0.05] [--freeze]
+
+The model is a server in a process of its own that answers every request after the same time. Embedding is left out (the
+lexical encoder), since it is the encoder's cost and not the middleware's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import multiprocessing
+import resource
+import time
+from multiprocessing.connection import Connection
+
+import numpy as np
+import openai
+
+from invent_chain import InvEntropy, OpenAIAsk
+
+QUESTION = "Which river flows through the old town of the capital of country {}?"
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, latency: float) -> None:
+    """Speak just enough HTTP/1.1: one reply for each request of a connection that stays open."""
+    try:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+            n = json.loads(await reader.readexactly(length)).get("n", 1)
+            await asyncio.sleep(latency)
+            messages = [{"role": "assistant", "content": f"river {k % 3}"} for k in range(n)]
+            choices = [{"index": k, "finish_reason": "stop", "message": m} for k, m in enumerate(messages)]
+            reply = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": choices}
+            body = json.dumps(reply).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
+            writer.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+def serve(pipe: Connection, latency: float) -> None:
+    async def run() -> None:
+        server = await asyncio.start_server(lambda r, w: answer(r, w, latency), "127.0.0.1", 0, backlog=4096)
+        pipe.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+async def heartbeat(gaps: list[float]) -> None:
+    """Note how much later than asked the event loop comes back: for so long it was blocked."""
+    while True:
+        before = time.perf_counter()
+        await asyncio.sleep(0.005)
+        gaps.append(time.perf_counter() - before - 0.005)
+
+
+def megabytes() -> float:
+    with open("/proc/self/statm") as file:  # noqa: PTH123
+        return int(file.read().split()[1]) * resource.getpagesize() / 1e6
+
+
+async def measure(url: str, calls: int, *, freeze: bool) -> dict[str, float]:
+    async with openai.AsyncOpenAI(base_url=url, api_key="x", timeout=600) as client:
+        scorer = InvEntropy(OpenAIAsk(client, model="m"), timeout=600)
+        await scorer.ascore(QUESTION.format("zero"), answer="river 1")  # loads the lexicon and the connections
+        if freeze:
+            gc.collect()
+            gc.freeze()
+        gaps: list[float] = []
+        peak = before = megabytes()
+        ended: list[tuple[int, float]] = []
+        beat = asyncio.create_task(heartbeat(gaps))
+        started = time.perf_counter()
+
+        async def call(k: int) -> None:
+            nonlocal peak
+            report = await scorer.ascore(QUESTION.format(k), answer="river 1")
+            assert report.status in ("ok", "degraded"), report.problems
+            ended.append((k, time.perf_counter() - started))
+            peak = max(peak, megabytes())
+
+        await asyncio.gather(*(call(k) for k in range(calls)))
+        seconds = time.perf_counter() - started
+        beat.cancel()
+    order = np.array([k for k, _ in ended])
+    times = np.array([at for _, at in ended])
+    late = np.sort(gaps)
+    return {
+        "calls": calls,
+        "calls a second": calls / seconds,
+        "loop blocked, median ms": 1e3 * float(np.median(late)),
+        "loop blocked, 99 % ms": 1e3 * float(np.quantile(late, 0.99)),
+        "loop blocked, most ms": 1e3 * float(late[-1]),
+        "memory grown, MB": peak - before,
+        "memory a call, kB": 1e3 * (peak - before) / calls,
+        "first call done after s": float(times[0]),
+        "last call done after s": float(times[-1]),
+        "order of arrival kept (rank correlation)": float(np.corrcoef(order, np.arange(len(order)))[0, 1]),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--calls", type=int, nargs="*", default=[100, 300, 1000])
+    parser.add_argument("--latency", type=float, default=0.05, help="seconds before each answer of the server")
+    parser.add_argument("--freeze", action="store_true", help="gc.freeze() after loading, as servers do")
+    options = parser.parse_args()
+    here, there = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(there, options.latency), daemon=True)
+    server.start()
+    url = f"http://127.0.0.1:{here.recv()}/v1"
+    try:
+        for calls in options.calls:
+            found = asyncio.run(measure(url, calls, freeze=options.freeze))
+            print("\n".join(f"{name:42} {value:10.3f}" for name, value in found.items()), end="\n\n", flush=True)
+    finally:
+        server.terminate()
+
+
+if __name__ == "__main__":
+    main()
