@@ -91,18 +91,45 @@ async def measure(url: str, calls: int, *, freeze: bool) -> dict[str, float]:
         beat.cancel()
     order = np.array([k for k, _ in ended])
     times = np.array([at for _, at in ended])
-    late = np.sort(gaps)
     return {
         "calls": calls,
         "calls a second": calls / seconds,
-        "loop blocked, median ms": 1e3 * float(np.median(late)),
-        "loop blocked, 99 % ms": 1e3 * float(np.quantile(late, 0.99)),
-        "loop blocked, most ms": 1e3 * float(late[-1]),
+        **blocked(gaps),
         "memory grown, MB": peak - before,
         "memory a call, kB": 1e3 * (peak - before) / calls,
         "first call done after s": float(times[0]),
         "last call done after s": float(times[-1]),
         "order of arrival kept (rank correlation)": float(np.corrcoef(order, np.arange(len(order)))[0, 1]),
+    }
+
+
+async def client_alone(url: str, requests: int, *, freeze: bool) -> dict[str, float]:
+    """Measure what the client does to the event loop by itself, with as many requests in flight."""
+    async with openai.AsyncOpenAI(base_url=url, api_key="x", timeout=600) as client:
+        messages = [{"role": "user", "content": QUESTION}]
+        await client.chat.completions.create(model="m", messages=messages, n=3)  # type: ignore[arg-type, call-overload]
+        if freeze:
+            gc.collect()
+            gc.freeze()
+        gaps: list[float] = []
+        window = asyncio.Semaphore(64)
+
+        async def call() -> None:
+            async with window:
+                await client.chat.completions.create(model="m", messages=messages, n=3)  # type: ignore[arg-type, call-overload]
+
+        beat = asyncio.create_task(heartbeat(gaps))
+        await asyncio.gather(*(call() for _ in range(requests)))
+        beat.cancel()
+    return {"the client alone: " + name: value for name, value in blocked(gaps).items()}
+
+
+def blocked(gaps: list[float]) -> dict[str, float]:
+    late = 1e3 * np.sort(gaps)
+    return {
+        "loop blocked, median ms": float(np.median(late)),
+        "loop blocked, 99 % ms": float(np.quantile(late, 0.99)),
+        "loop blocked, most ms": float(late[-1]),
     }
 
 
@@ -117,8 +144,10 @@ def main() -> None:
     server.start()
     url = f"http://127.0.0.1:{here.recv()}/v1"
     try:
-        for calls in options.calls:
-            found = asyncio.run(measure(url, calls, freeze=options.freeze))
+        runs = [client_alone(url, 1000, freeze=options.freeze)]
+        runs += [measure(url, calls, freeze=options.freeze) for calls in options.calls]
+        for run in runs:
+            found = asyncio.run(run)
             print("\n".join(f"{name:42} {value:10.3f}" for name, value in found.items()), end="\n\n", flush=True)
     finally:
         server.terminate()

@@ -18,7 +18,7 @@ from anyio.lowlevel import current_token
 
 T = TypeVar("T")
 
-_MOST = max(2, min(4, os.cpu_count() or 2))
+_MOST = max(1, min(4, (os.cpu_count() or 2) - 1))
 
 
 class PerLoop(Generic[T]):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,12 +16,14 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from invent_chain import rounds as modes
 from invent_chain.cli import view
 from invent_chain.cli.doctor import examine
 from invent_chain.demo import MODEL_NAME, MOST_CHOICES, BundledModel
 from invent_chain.demo import is_installed as bundled_model_is_installed
 from invent_chain.embed import LexicalEncoder, SentenceTransformerEncoder, as_similarity, bundled_minilm
 from invent_chain.errors import AskError, ConfigurationError, InputError, InventError, MissingExtraError
+from invent_chain.evaluate.on_ray import Cluster
 from invent_chain.perturb import GAAP
 from invent_chain.pipeline import InvEntropy
 from invent_chain.protocols import PerturbContext, Similarity
@@ -56,6 +59,21 @@ class PerturberName(StrEnum):
     none = "none"
 
 
+class ModeName(StrEnum):
+    """Choices of `--mode`."""
+
+    fixed = "fixed"
+    adaptive = "adaptive"
+    screen = "screen"
+
+
+class EngineName(StrEnum):
+    """Choices of `--engine`."""
+
+    local = "local"
+    ray = "ray"
+
+
 Question = Annotated[str, typer.Argument(help="The question alone; instructions go into --instruction.")]
 N = Annotated[int, typer.Option("--n", help="Perturbed siblings of the question.", min=1)]
 R = Annotated[
@@ -72,6 +90,16 @@ Temperature = Annotated[float, typer.Option(help="Sampling temperature of the si
 MaxTokens = Annotated[int, typer.Option(help="Longest answer in tokens.", min=1)]
 Timeout = Annotated[float, typer.Option(help="Longest time for one request in seconds.")]
 Perturb = Annotated[PerturberName, typer.Option(help="How siblings are made.")]
+Mode = Annotated[
+    ModeName,
+    typer.Option(
+        help="How many answers are asked for: all; only as many as settle the decision; or two siblings first.",
+    ),
+]
+Cached = Annotated[bool, typer.Option("--cache", help="Keep answers and embeddings on this machine's disk.")]
+Engine = Annotated[EngineName, typer.Option(help="Where the work is done: in this process, or on a Ray cluster.")]
+Workers = Annotated[int, typer.Option(help="With --engine ray: actors.", min=1)]
+Address = Annotated[str | None, typer.Option(help="With --engine ray: a running cluster; by default one starts here.")]
 SamplesFile = Annotated[Path, typer.Argument(help="What `invent-chain evaluate` stored.", exists=True, dir_okay=False)]
 Risk = Annotated[float, typer.Option(help="Largest share of wrong answers among those that are given.")]
 Confidence = Annotated[float, typer.Option(help="Probability with which that holds.")]
@@ -103,6 +131,9 @@ def ask(
     timeout: Timeout = 60.0,
     encoder: EncoderOption = "auto",
     seed: Seed = 0,
+    mode: Mode = ModeName.fixed,
+    cache: Cached = False,
+    max_requests: Annotated[int | None, typer.Option(help="Most requests for the siblings.", min=1)] = None,
     html: Annotated[Path | None, typer.Option(help="Also write a page about it.")] = None,
     gate: Annotated[bool, typer.Option("--gate", help='Exit with 10 unless the decision is "answer".')] = False,
     as_json: AsJson = False,
@@ -110,7 +141,7 @@ def ask(
     """Ask a question; show the answer, how uncertain it is, and why."""
     from invent_chain.report import query_page
 
-    with _told_plainly(), _model(model, base_url, instruction, system, max_tokens) as asker:
+    with _told_plainly(), _model(model, base_url, instruction, system, max_tokens) as (asker, _):
         scorer = InvEntropy(
             asker,
             n=n,
@@ -121,6 +152,9 @@ def ask(
             max_tokens=max_tokens,
             timeout=timeout,
             seed=seed,
+            mode=mode.value,
+            cache=cache,
+            max_requests=max_requests,
         )
         with scorer, view.Live(_err, _out, quiet=as_json) as live:
             found = scorer.score(question, answer=answer, progress=live)
@@ -153,16 +187,23 @@ def evaluate(
     timeout: Timeout = 60.0,
     at_once: Annotated[int, typer.Option(help="Questions under way at a time.", min=1)] = 4,
     encoder: EncoderOption = "auto",
+    mode: Mode = ModeName.fixed,
+    engine: Engine = EngineName.local,
+    workers: Workers = 2,
+    address: Address = None,
 ) -> None:
     """Sample a question file once, and say how well each measure tells wrong answers from right ones."""
     from invent_chain.cli import data
 
     with _told_plainly():
-        scorer = InvEntropy(n=n, r=r, perturber=perturb.value, similarity=_similarity(encoder), temperature=temperature)
+        make_scorer = partial(_scorer, n, r, perturb.value, encoder, mode.value, temperature)
+        scorer = make_scorer()
         settings = scorer.fingerprint
-        with _model(model, base_url, instruction, system, max_tokens) as asker:
+        cluster = _cluster(engine, workers, address)
+        with _model(model, base_url, instruction, system, max_tokens) as (asker, make_ask):
             collected = data.collect(
                 asker,
+                make_ask,
                 questions,
                 output,
                 console=_err,
@@ -170,7 +211,8 @@ def evaluate(
                 r=settings.r,
                 replications=settings.replications - 1,
                 perturber=perturb.value,
-                similarity=scorer.similarity,
+                make_similarity=partial(_similarity, encoder),
+                cluster=cluster,
                 temperature=temperature,
                 max_tokens=max_tokens,
                 timeout=timeout,
@@ -178,7 +220,7 @@ def evaluate(
                 template=_template(instruction),
             )
         data.show_collected(_out, collected)
-        data.show_metrics(_out, data.scored(output, scorer))
+        data.show_metrics(_out, data.scored(output, make_scorer, cluster))
     if collected.failed:
         raise typer.Exit(1)
 
@@ -197,14 +239,18 @@ def calibrate(
         Path | None,
         typer.Option(help="Samples of a stronger model: also certify which share must go to it.", exists=True),
     ] = None,
+    mode: Mode = ModeName.fixed,
+    engine: Engine = EngineName.local,
+    workers: Workers = 2,
+    address: Address = None,
 ) -> None:
     """Learn P(right) and a threshold with a guarantee from samples whose right answers are known."""
     from invent_chain.calibrate import Calibration
     from invent_chain.cli import data
 
     with _told_plainly():
-        scorer = InvEntropy(n=n, r=r, perturber=perturb.value, similarity=_similarity(encoder))
-        scores = data.scored(samples, scorer)
+        make_scorer = partial(_scorer, n, r, perturb.value, encoder, mode.value)
+        scores = data.scored(samples, make_scorer, _cluster(engine, workers, address))
         calibration, outcome = Calibration.fit(
             scores.uncertainty, scores.right, fingerprint=scores.fingerprint, risk=risk, confidence=confidence
         )
@@ -229,6 +275,7 @@ def report(
     r: R = None,
     perturb: Perturb = PerturberName.gaap,
     encoder: EncoderOption = "auto",
+    mode: Mode = ModeName.fixed,
 ) -> None:
     """Write one HTML page: reliability, risk and coverage, distributions, the most confident errors."""
     from invent_chain.calibrate import certify
@@ -236,8 +283,7 @@ def report(
     from invent_chain.report import samples_page
 
     with _told_plainly():
-        scorer = InvEntropy(n=n, r=r, perturber=perturb.value, similarity=_similarity(encoder))
-        scores = data.scored(samples, scorer)
+        scores = data.scored(samples, partial(_scorer, n, r, perturb.value, encoder, mode.value))
         outcome = certify(scores.uncertainty, scores.right, risk=risk, confidence=confidence)
         with _writing(output):
             output.write_text(samples_page(scores, outcome), encoding="utf-8")
@@ -283,7 +329,7 @@ def demo(
     reports = []
     with (
         _told_plainly(),
-        _model("bundled", "", "Answer concisely and return only the name.", None, 64) as asker,
+        _model("bundled", "", "Answer concisely and return only the name.", None, 64) as (asker, _),
         InvEntropy(asker, similarity=_similarity("auto"), max_tokens=64) as scorer,
     ):
         for question in (easy, hard):
@@ -316,6 +362,22 @@ def _template(instruction: str) -> str:
     return f"{{question}} {instruction}".strip()
 
 
+def _scorer(
+    n: int, r: int | None, perturber: str, encoder: str, mode: modes.Mode, temperature: float = 0.7
+) -> InvEntropy:
+    return InvEntropy(
+        n=n, r=r, perturber=perturber, similarity=_similarity(encoder), mode=mode, temperature=temperature
+    )
+
+
+def _cluster(engine: EngineName, workers: int, address: str | None) -> Cluster | None:
+    if engine is EngineName.ray:
+        return Cluster(workers=workers, address=address)
+    if address is not None:
+        raise ConfigurationError("--address names a Ray cluster: add --engine ray")
+    return None
+
+
 def _similarity(encoder: str) -> Similarity | LexicalEncoder | SentenceTransformerEncoder:
     if encoder == "lexical":
         return LexicalEncoder()
@@ -330,7 +392,10 @@ def _similarity(encoder: str) -> Similarity | LexicalEncoder | SentenceTransform
 
 
 @contextmanager
-def _model(model: str, base_url: str, instruction: str, system: str | None, max_tokens: int) -> Iterator[OpenAIAsk]:
+def _model(
+    model: str, base_url: str, instruction: str, system: str | None, max_tokens: int
+) -> Iterator[tuple[OpenAIAsk, Callable[[], OpenAIAsk]]]:
+    """Yield the model, and a function that makes it once more in another process."""
     if not model and not base_url and bundled_model_is_installed():
         model = "bundled"
     if not model:
@@ -340,20 +405,24 @@ def _model(model: str, base_url: str, instruction: str, system: str | None, max_
         )
     openai = _openai()
     settings: dict[str, Any] = {"system": system, "template": _template(instruction)}
-    if model == "bundled" and not base_url:
-        with (
-            BundledModel() as server,
-            openai.OpenAI(base_url=server.base_url, api_key="bundled", max_retries=0) as client,
-        ):
+    with ExitStack() as stack:
+        if model == "bundled" and not base_url:
+            server = stack.enter_context(BundledModel())
+            client: dict[str, Any] = {"base_url": server.base_url, "api_key": "bundled", "max_retries": 0}
             # Greedy, so that the same question shows the same answer.
-            extra = {"temperature": 0.0, "max_tokens": max_tokens}
-            yield OpenAIAsk(client, model=MODEL_NAME, extra=extra, max_n=MOST_CHOICES, **settings)
-        return
-    key = os.environ.get("OPENAI_API_KEY")
-    if not key and not base_url:
-        raise ConfigurationError("OPENAI_API_KEY is not set: export it, or name a local server with --base-url")
-    with openai.OpenAI(base_url=base_url or None, api_key=key or "none") as client:
-        yield OpenAIAsk(client, model=model, **settings)
+            settings |= {"extra": {"temperature": 0.0, "max_tokens": max_tokens}, "max_n": MOST_CHOICES}
+            model = MODEL_NAME
+        else:
+            key = os.environ.get("OPENAI_API_KEY")
+            if not key and not base_url:
+                raise ConfigurationError("OPENAI_API_KEY is not set: export it, or name a local server with --base-url")
+            client = {"base_url": base_url or None, "api_key": key or "none"}
+        here = stack.enter_context(openai.OpenAI(**client))
+        yield OpenAIAsk(here, model=model, **settings), partial(_made, client, model, settings)
+
+
+def _made(client: dict[str, Any], model: str, settings: dict[str, Any]) -> OpenAIAsk:
+    return OpenAIAsk(_openai().OpenAI(**client), model=model, **settings)
 
 
 def _openai() -> Any:

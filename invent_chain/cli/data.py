@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,18 @@ from rich.table import Table
 from invent_chain.calibrate import Calibration, Cascade, Certificate, Uncertifiable, certify_cascade
 from invent_chain.cli.view import plain
 from invent_chain.errors import InputError
-from invent_chain.evaluate import Collected, Collector, SampleStore, Scored, metrics, read_questions, score_samples
+from invent_chain.evaluate import (
+    Cluster,
+    Collected,
+    Collector,
+    SampleStore,
+    Scored,
+    collect_on_ray,
+    metrics,
+    read_questions,
+    score_on_ray,
+    score_samples,
+)
 from invent_chain.evaluate.scored import contains_accepted
 from invent_chain.measures import as_uncertainty
 from invent_chain.pipeline import InvEntropy
@@ -22,19 +34,38 @@ from invent_chain.pipeline import InvEntropy
 _DRAWS = 1000
 
 
-def collect(ask: Any, questions: Path, samples: Path, *, console: Console, **settings: Any) -> Collected:
-    """Sample what is not stored yet, under a progress bar."""
-    rows = read_questions(questions)
-    collector = Collector(ask, SampleStore(samples), **settings)
+def collect(
+    ask: Any,
+    make_ask: Callable[[], Any],
+    questions: Path,
+    samples: Path,
+    *,
+    make_similarity: Callable[[], Any],
+    cluster: Cluster | None,
+    console: Console,
+    **settings: Any,
+) -> Collected:
+    """Sample what is not stored yet, under a progress bar: here, or on a cluster."""
+    rows, store = read_questions(questions), SampleStore(samples)
     columns = (TextColumn("sampling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=len(rows))
-        return collector.run(rows, progress=lambda done, _total: bar.update(task, completed=done))
+
+        def progress(done: int, _total: int) -> None:
+            bar.update(task, completed=done)
+
+        if cluster is None:
+            return Collector(ask, store, similarity=make_similarity(), **settings).run(rows, progress=progress)
+        return collect_on_ray(
+            make_ask, rows, store, cluster=cluster, make_similarity=make_similarity, progress=progress, **settings
+        )
 
 
-def scored(samples: Path, scorer: InvEntropy) -> Scored:
-    """Score the stored samples with the scorer's settings."""
-    return score_samples(SampleStore(samples), scorer)
+def scored(samples: Path, make_scorer: Callable[[], InvEntropy], cluster: Cluster | None = None) -> Scored:
+    """Score the stored samples with the scorer's settings: here, or on a cluster."""
+    if cluster is None:
+        return score_samples(SampleStore(samples), make_scorer())
+    return score_on_ray(SampleStore(samples), make_scorer, cluster=cluster)
 
 
 def show_collected(console: Console, collected: Collected) -> None:
@@ -52,6 +83,9 @@ def show_metrics(console: Console, scores: Scored) -> None:
     """Print how well the score and each measure tell wrong answers from right ones."""
     right = scores.right
     console.print(f"{len(right)} questions, {right.mean():.0%} right, model {plain(scores.fingerprint.model)}")
+    if scores.fingerprint.mode != "fixed":
+        share = float(np.median(scores.asked)) / scores.asked.max()
+        console.print(f"mode {scores.fingerprint.mode}: half of the questions take at most {share:.0%} of the answers")
     if right.all() or not right.any():
         console.print("Nothing to tell apart: the answers are all right, or all wrong.")
         return
