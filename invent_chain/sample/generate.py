@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
 from collections.abc import Callable, Sequence
 from itertools import takewhile
@@ -88,11 +89,16 @@ def _prefill(model: Any, tokens: list[int]) -> Any:
     cache = DynamicCache(config=model.config)
     model(
         input_ids=torch.tensor([tokens], device=model.device),
-        past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
+        **{_cache_argument(model): cache},
     )
     return cache
+
+
+def _cache_argument(model: Any) -> str:
+    """Return what the model calls its KV cache: transformers renamed it in 5.24."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def _batch(
@@ -130,9 +136,9 @@ def _batch(
             input_ids=step,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **{_cache_argument(model): cache},
         )
         scores: Any = warp(seen, out.logits[:, -1].float())  # type: ignore[arg-type]  # meant: a tensor of integers
         chances = scores.softmax(-1)
