@@ -32,5 +32,5 @@ with BundledModel() as server, openai.OpenAI(base_url=server.base_url, api_key="
         for attempt in ("first", "again"):
             report = scorer.score(question, answer=answer)
             asked = sum(len(sibling.answers) for sibling in report.siblings) - 1
-            print(f"  {attempt}    {report.decision.action} at {report.score:.2f}: {asked} answers,", end=" ")
+            print(f"  {attempt}    uncertainty {report.score:.2f}, {report.decision.action}: {asked} answers,", end=" ")
             print(f"{report.usage.requests} requests, {report.usage.cache_hits} out of the cache")
