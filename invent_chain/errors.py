@@ -76,3 +76,8 @@ class PerturbationError(InventError):
 
 class EmbeddingError(InventError):
     """An encoder or similarity returned something that cannot be compared."""
+
+
+def describe(error: Exception) -> str:
+    """Return an error in a sentence: its text where it is one of ours, which say everything, else with its type."""
+    return str(error) if isinstance(error, InventError) else f"{type(error).__name__}: {error}"

@@ -16,25 +16,27 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 
-from invent_chain.assess import Assessment, Variant, agreeing, assess
+from invent_chain.assess import Assessment, Variant
 from invent_chain.background import Background, Pending
 from invent_chain.cache import as_cache
 from invent_chain.decide import Policy, Thresholds
 from invent_chain.embed import CosineSimilarity, as_similarity
-from invent_chain.errors import CalibrationError, ConfigurationError, EmbeddingError, InputError, InventError
+from invent_chain.errors import CalibrationError, ConfigurationError, EmbeddingError, InputError, describe
 from invent_chain.gathered import missing_answers, others, siblings_of
 from invent_chain.loop_thread import LoopThread
 from invent_chain.measures import as_uncertainty
-from invent_chain.offload import PerLoop, off_loop
+from invent_chain.offload import PerLoop
 from invent_chain.perturb import as_perturber
+from invent_chain.procedure import Procedure
 from invent_chain.progress import Progress, Teller
 from invent_chain.protocols import Ask, Cache, PerturbContext, Similarity, Sink
-from invent_chain.rounds import SCREENED, Answers, Mode, Stored, adaptive, screen
+from invent_chain.rounds import Mode, Stored
 from invent_chain.rules import Situation, apply
 from invent_chain.sample import Asking, Gate, Limits, as_ask, ask_once, prompt_of
 from invent_chain.sample.budget import tokens_of
-from invent_chain.sample.settings import check_whole, most_at_once
-from invent_chain.sequential import Guarantee, SequentialTest, check_test
+from invent_chain.sample.settings import most_at_once
+from invent_chain.sequential import Guarantee
+from invent_chain.settings import check_scorer
 from invent_chain.structure import agreement_by_part
 from invent_chain.types import (
     Decision,
@@ -92,6 +94,8 @@ class InvEntropy:
         error: Mode "adaptive": probability of settling for another decision than the whole plan would lead to.
         guarantee: Mode "adaptive": whether `error` holds for "each" question, or on "average" over questions; see
             `sequential.SequentialTest`.
+        min_answers: Mode "adaptive": answers asked for before the asking may stop, >= 0. A decision is often settled
+            by few, and questions can hardly be ranked by few: for comparing scores ask for more.
         variant: "paper", or "released" for the bootstrap, MAX and WD of the paper's released code.
         concurrency: Most requests in flight for one question, >= 1.
         max_in_flight: Most requests in flight for all questions of an event loop, >= 1: the window narrows where the
@@ -136,6 +140,7 @@ class InvEntropy:
         mode: Mode = "fixed",
         error: float = 0.05,
         guarantee: Guarantee = "each",
+        min_answers: int = 0,
         concurrency: int = 8,
         max_in_flight: int = 64,
         timeout: float = 60.0,
@@ -151,41 +156,11 @@ class InvEntropy:
         sinks: Sequence[Sink] = (),
     ) -> None:
         self._settings = {name: value for name, value in locals().items() if name != "self"}
-        for name, value, least in (
-            ("n", n, 1),
-            ("r", r, 1),
-            ("replications", replications, 1),
-            ("draws", draws, 1),
-            ("seed", seed, 0),
-            ("concurrency", concurrency, 1),
-            ("max_in_flight", max_in_flight, 1),
-            ("max_total_tokens", max_total_tokens, 1),
-            ("max_question_chars", max_question_chars, 1),
-            ("max_requests", max_requests, 1),
-            ("max_tokens", max_tokens, 1),
-        ):
-            if value is not None:
-                check_whole(name, value, least=least)
-        for name, limit in (("timeout", timeout), ("deadline", deadline), ("hedge", hedge)):
-            if limit is not None and not limit > 0.0:
-                raise ConfigurationError(f"{name}={limit!r}: must be more than 0 seconds")
-        if max_cost is not None and not max_cost > 0.0:
-            raise ConfigurationError(f"max_cost={max_cost!r}: must be more than 0, in the currency of the prices")
-        if temperature is not None and not 0.0 <= temperature < float("inf"):
-            raise ConfigurationError(f"temperature={temperature!r}: must be at least 0, or None for the model's own")
-        if score not in ("consensus", "support", "normalised"):
-            raise ConfigurationError(f"score={score!r}: choose 'consensus', 'support' or 'normalised'")
-        if mode not in ("fixed", "adaptive", "screen"):
-            raise ConfigurationError(f"mode={mode!r}: choose 'fixed', 'adaptive' or 'screen'")
-        check_test(error, guarantee)
-        if mode != "fixed" and score != "consensus":
-            raise ConfigurationError(f"mode={mode!r} counts answers that say the same: it needs score='consensus'")
+        check_scorer(self._settings)
         if replications is None:
             replications = _REPLICATIONS if r is None else r
         if r is None:
             r = _R
-        if variant not in ("paper", "released"):
-            raise ConfigurationError(f"variant={variant!r}: choose 'paper' or 'released'")
 
         self._ask = None if ask is None else as_ask(ask)
         self._sinks = tuple(sinks)
@@ -206,11 +181,10 @@ class InvEntropy:
                 "choose score='consensus' or another perturber"
             )
         self._r, self._replications = r, replications
-        self._draws, self._seed, self._drop_echo, self._variant = draws, seed, drop_echo, variant
+        self._seed = seed
         self._score: ScoreName = score
         self._sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
         self._policy: Policy = policy if policy is not None else Thresholds()
-        self._mode, self._error, self._guarantee = mode, error, guarantee
         self._limits = Limits(
             concurrency=concurrency,
             timeout=timeout,
@@ -230,6 +204,20 @@ class InvEntropy:
         self._compared = self._similarity
         if self._cache is not None and isinstance(self._similarity, CosineSimilarity):
             self._compared = self._similarity.with_cache(self._cache)
+        self._procedure = Procedure(
+            similarity=self._compared,
+            drop_echo=drop_echo,
+            draws=draws,
+            seed=seed,
+            variant=variant,
+            policy=self._policy,
+            mode=mode,
+            error=error,
+            guarantee=guarantee,
+            min_answers=min_answers,
+            in_flight=concurrency,
+            siblings=self._n,
+        )
         self._max_question_chars = max_question_chars
         self._loop = LoopThread()
         self._background = Background(self._loop)
@@ -246,7 +234,7 @@ class InvEntropy:
             variant=variant,
             score=score,
             prompt="" if self._ask is None else prompt_of(self._ask),
-            mode=f"adaptive(error={error:g}, {guarantee})" if mode == "adaptive" else mode,
+            mode=self._procedure.name,
         )
         self._calibration = _loaded(calibration) if isinstance(calibration, str | Path) else calibration
         if self._calibration is not None:
@@ -372,7 +360,7 @@ class InvEntropy:
         )
         assessment, failure, asked = None, None, sum(plan)
         if comparable:
-            assessment, failure, asked = await self._judge(asking, plan, answer, questions, tell)
+            assessment, failure, asked = await self._procedure.judge(asking, plan, answer, questions, tell)
         sampled = asking.sampled()
         problems += [*missing_answers(sampled), *([failure] if failure else [])]
         answers = [(answer, *sampled.outcomes[0].texts), *(outcome.texts for outcome in sampled.outcomes[1:])]
@@ -382,7 +370,7 @@ class InvEntropy:
         usage += sampled.usage
         notes = [*perturbed.notes, *sampled.notes, *self._notes()]
         if asked < sum(plan):
-            notes.append(f"{asked} of {sum(plan)} answers were asked for: mode={self._mode!r} needed no more")
+            notes.append(f"{asked} of {sum(plan)} answers were asked for: mode={self._procedure.mode!r} needed no more")
         report = self._report(
             answer=answer,
             siblings=siblings_of(question, perturbed.perturbations, answers, sampled, assessment),
@@ -415,7 +403,9 @@ class InvEntropy:
     async def _replay(self, questions: Sequence[str], answers: Sequence[Sequence[str]]) -> tuple[Assessment, int]:
         plan = [self._replications - 1, *[self._r] * (len(questions) - 1)]
         stored = Stored([answers[0][1:], *answers[1:]])
-        assessment, failure, asked = await self._judge(stored, plan, answers[0][0], questions, Teller(None, ""))
+        assessment, failure, asked = await self._procedure.judge(
+            stored, plan, answers[0][0], questions, Teller(None, "")
+        )
         if assessment is None:
             raise InputError(str(failure))
         return assessment, asked
@@ -440,18 +430,13 @@ class InvEntropy:
         filled = getattr(model, "filled", str)
         read = requests * tokens_of(filled(question))
         written = None if self._sampling.max_tokens is None else (sum(plan) + primary) * self._sampling.max_tokens
-        least = sum(plan)
-        if self._mode == "screen" and self._n >= SCREENED:
-            least = SCREENED * self._r
-        elif self._mode == "adaptive" and least:
-            least = max(self._test(sum(plan), "ok").fewest(0, 0), min(self._limits.concurrency, least))
         return Estimate(
             answers=sum(plan) + primary,
             requests=requests,
             prompt_tokens=read,
             completion_tokens=written,
             cost=None if price is None or written is None else price.of(read, written),
-            least_answers=least + primary,
+            least_answers=self._procedure.fewest(plan) + primary,
         )
 
     def unscored(self, question: str, answer: str, reason: str, *, model: str | None = None) -> UncertaintyReport:
@@ -530,57 +515,6 @@ class InvEntropy:
             )
         return price
 
-    async def _judge(
-        self, asking: Answers, plan: Sequence[int], answer: str, questions: Sequence[str], tell: Teller
-    ) -> tuple[Assessment | None, str | None, int]:
-        """Ask for as much of the plan as the mode wants, and compare what came.
-
-        Returns:
-            What the answers say, why they say nothing, and how many were asked for.
-        """
-        asked = await self._ask_for(asking, plan, answer, questions)
-        tell("compare")
-        came = [[text for text in texts if text is not None] for texts in asking.answers]
-        asked_for = [len(texts) + (k == 0) for k, texts in enumerate(asking.answers)]
-        assessment, failure = await self._assess(
-            questions, [[answer, *came[0]], *came[1:]], asked_for, sum(plan) - asked
-        )
-        return assessment, failure, asked
-
-    async def _ask_for(self, asking: Answers, plan: Sequence[int], answer: str, questions: Sequence[str]) -> int:
-        """Ask for as much of the plan as the mode wants; return how many answers were asked for."""
-
-        async def same(groups: Sequence[tuple[int, Sequence[str]]]) -> int:
-            named = [(questions[i], texts) for i, texts in groups]
-            return await off_loop(
-                partial(agreeing, questions[0], answer, named, similarity=self._compared, drop_echo=self._drop_echo)
-            )
-
-        rng = np.random.default_rng([self._seed, *questions[0].encode("utf-8", "surrogatepass")])
-        try:
-            if self._mode == "screen":
-                return await screen(asking, plan, agreeing=same, rng=rng)
-            if self._mode == "adaptive" and any(plan):
-                status: Status = "ok" if len(plan) == self._n + 1 else "degraded"
-                test = self._test(sum(plan), status)
-                least = self._limits.concurrency
-                return await adaptive(asking, plan, test=test, agreeing=same, rng=rng, least=least)
-        except Exception as error:
-            logger.debug("answers could not be compared between rounds", exc_info=error)
-            return sum(len(texts) for texts in asking.answers)  # comparing them all will say what is wrong
-        await asking.more(plan)
-        return sum(plan)
-
-    def _test(self, total: int, status: Status) -> SequentialTest:
-        decisions: list[object] = []
-        for agree in range(total + 1):
-            situation = Situation(as_uncertainty("consensus", agree / total), status)
-            try:
-                decisions.append(apply(self._policy, situation).action)
-            except Exception:  # noqa: BLE001 - the policy fails the report later; until then nothing is settled
-                decisions.append(object())
-        return SequentialTest(decisions, error=self._error, guarantee=self._guarantee)
-
     async def _perturb(self, question: str, model: Ask) -> tuple[Perturbed, list[str], bool]:
         """Return the siblings, what went wrong, and whether texts can be compared at all."""
         bare: Ask = getattr(model, "bare", model)
@@ -588,47 +522,11 @@ class InvEntropy:
         try:
             perturbed = await self._perturber.perturb(question, self._n, context)
         except EmbeddingError as error:
-            return Perturbed(), [f"the questions could not be compared: {_describe(error)}"], False
+            return Perturbed(), [f"the questions could not be compared: {describe(error)}"], False
         except Exception as error:  # noqa: BLE001 - a third-party perturber must not cost the primary answer
-            return Perturbed(), [f"no perturbations: {_describe(error)}"], True
+            return Perturbed(), [f"no perturbations: {describe(error)}"], True
         made = len(perturbed.perturbations)
         return perturbed, [f"{made} of {self._n} perturbations could be made"] if made < self._n else [], True
-
-    async def _assess(
-        self,
-        questions: Sequence[str],
-        answers: Sequence[Sequence[str]],
-        asked_for: Sequence[int],
-        unasked: int,
-    ) -> tuple[Assessment | None, str | None]:
-        if sum(map(len, answers)) < 2:
-            return None, "no answer came back to compare with"
-        # A sibling that was left out on purpose is no state of the walk; one that stayed silent is.
-        asked = [k for k, count in enumerate(asked_for) if count]
-        try:
-            found = await off_loop(
-                lambda: assess(
-                    [questions[k] for k in asked],
-                    [answers[k] for k in asked],
-                    similarity=self._compared,
-                    asked_for=[asked_for[k] for k in asked],
-                    unasked=unasked,
-                    draws=self._draws,
-                    seed=self._seed,
-                    drop_echo=self._drop_echo,
-                    variant=self._variant,
-                )
-            )
-        except Exception as error:  # noqa: BLE001 - a third-party encoder must not cost the primary answer
-            return None, f"the answers could not be compared: {_describe(error)}"
-        closeness = dict(zip(asked, found.closeness, strict=True))
-        agreement = dict(zip(asked, found.agreement, strict=True))
-        everything = range(len(questions))
-        return replace(
-            found,
-            closeness=tuple(closeness.get(k) for k in everything),
-            agreement=tuple(agreement.get(k) for k in everything),
-        ), None
 
     def _report(
         self,
@@ -691,7 +589,7 @@ class InvEntropy:
         try:
             return apply(self._policy, situation), status
         except Exception as error:  # noqa: BLE001 - the answers are paid for: report them, and do not act on them
-            problems.append(f"the policy raised {_describe(error)}")
+            problems.append(f"the policy raised {describe(error)}")
             return Decision("abstain", "the policy failed"), "failed" if status == "failed" else "degraded"
 
     def _notes(self) -> tuple[str, ...]:
@@ -708,7 +606,3 @@ def _loaded(path: str | Path) -> Calibration:
 
 def _name(part: object) -> str:
     return str(getattr(part, "name", type(part).__name__))
-
-
-def _describe(error: Exception) -> str:
-    return str(error) if isinstance(error, InventError) else f"{type(error).__name__}: {error}"

@@ -69,6 +69,7 @@ async def adaptive(
     test: SequentialTest,
     agreeing: Agreeing,
     rng: np.random.Generator,
+    first: int,
     least: int,
 ) -> int:
     """Ask in rounds, in an order drawn at random, until the test says that the decision is settled.
@@ -81,6 +82,7 @@ async def adaptive(
         test: The test, made for `sum(plan)` answers.
         agreeing: Compares the new answers with the primary one.
         rng: Draws the order: the test counts on it.
+        first: Least answers before the first look, >= 0.
         least: Least answers of a round, >= 1: what goes in parallel is not worth another round.
 
     Returns:
@@ -89,7 +91,7 @@ async def adaptive(
     order = rng.permutation(np.repeat(np.arange(len(plan)), plan))
     asked = agree = 0
     while asked < len(order):
-        size = max(test.fewest(agree, asked), least)
+        size = max(test.fewest(agree, asked), least, first - asked)
         counts = np.bincount(order[asked : asked + size], minlength=len(plan)).tolist()
         agree += await agreeing(await _asked(answers, counts))
         asked += sum(counts)

@@ -8,11 +8,16 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 
 import pytest
 
 from invent_chain.demo import MODEL_NAME, BundledModel
+from invent_chain.evaluate import SampleStore
 from invent_chain.types import UncertaintyReport
+
+SAMPLES = Path(__file__).parents[1] / "benchmarks" / "samples" / "facts-smollm2-t07.jsonl"
 
 
 @pytest.fixture(scope="module")
@@ -21,22 +26,30 @@ def base_url() -> Iterator[str]:
         yield model.base_url
 
 
-def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*words: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if k != "OPENAI_API_KEY"}
     return subprocess.run(
         [sys.executable, "-c", "from invent_chain.cli import main; main()", *words],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout,
         env={**clean, "COLUMNS": "160", "NO_COLOR": "1", **environment},
         check=False,
     )
 
 
-def small(base_url: str, *words: str) -> subprocess.CompletedProcess[str]:
+def small(base_url: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     settings = ("--n", "2", "--r", "2", "--max-tokens", "16", "--encoder", "lexical")
     return run(
-        "ask", "What is the capital of France?", "--base-url", base_url, "--model", MODEL_NAME, *settings, *words
+        "ask",
+        "What is the capital of France?",
+        "--base-url",
+        base_url,
+        "--model",
+        MODEL_NAME,
+        *settings,
+        *words,
+        **environment,
     )
 
 
@@ -60,6 +73,54 @@ def test_ask_json_prints_one_report_and_nothing_else(base_url: str) -> None:
 def test_gate(base_url: str) -> None:
     done = small(base_url, "--gate", "--answer", "An answer that nothing stands behind: xyzzy")
     assert done.returncode == 10, done.stdout
+
+
+def test_a_mode_and_a_cache(base_url: str, tmp_path: Path) -> None:
+    words = ("--json", "--answer", "Paris", "--mode", "adaptive", "--cache")
+    reports = []
+    for _ in range(2):
+        done = small(base_url, *words, XDG_CACHE_HOME=str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        reports.append(UncertaintyReport.from_json(done.stdout))
+    first, again = reports
+    assert first.fingerprint.mode.startswith("adaptive")
+    assert (first.usage.cache_hits, again.usage.requests) == (0, 0)
+    assert again.usage.cache_hits > 0
+    assert again.score == first.score
+    assert [path.suffix for path in tmp_path.rglob("*.sqlite")]
+
+
+def test_evaluate_on_ray_samples_every_question_once(base_url: str, tmp_path: Path) -> None:
+    questions, stored = tmp_path / "questions.jsonl", tmp_path / "samples.jsonl"
+    asked = {
+        "palau": ("What is the capital of Palau?", "Ngerulmud"),
+        "france": ("What is the capital of France?", "Paris"),
+    }
+    questions.write_text(
+        "".join(json.dumps({"id": k, "question": q, "answers": [a]}) + "\n" for k, (q, a) in asked.items())
+    )
+    words = ("evaluate", str(questions), "-o", str(stored), "--base-url", base_url, "--model", MODEL_NAME)
+    small = ("--n", "2", "--r", "2", "--max-tokens", "8", "--encoder", "lexical", "--engine", "ray")
+    for _ in range(2):  # the second run finds everything stored
+        done = run(*words, *small, timeout=300)
+        assert done.returncode == 0, done.stderr
+    samples = list(SampleStore(stored))
+    assert sorted(s.id for s in samples) == sorted(asked)
+    assert all(len(s.replications) == 1 and [len(x.answers) for x in s.siblings] == [2, 2] for s in samples)
+
+
+def test_calibrate_on_ray_gives_what_one_machine_gives(tmp_path: Path) -> None:
+    stored = tmp_path / "samples.jsonl"
+    with SAMPLES.open() as lines:
+        stored.write_text("".join(islice(lines, 60)))
+    words = ("calibrate", str(stored), "--encoder", "lexical", "--risk", "0.5", "--mode", "adaptive")
+    found = []
+    for engine in ("local", "ray"):
+        made = tmp_path / f"{engine}.json"
+        done = run(*words, "-o", str(made), "--engine", engine, timeout=300)
+        assert done.returncode == 0, done.stderr
+        found.append(made.read_text())
+    assert found[0] == found[1]
 
 
 def test_a_server_that_is_down() -> None:

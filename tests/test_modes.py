@@ -107,6 +107,15 @@ def test_adaptive_decides_as_the_whole_plan_would(guarantee):
     assert fewer.fingerprint.mode.startswith("adaptive(error=0.05")
 
 
+@pytest.mark.parametrize(("min_answers", "asked"), [(0, 8), (20, 20), (500, 49)])
+def test_a_decision_may_not_end_the_asking_before_min_answers(min_answers, asked):
+    made = scorer(1.0, mode="adaptive", guarantee="average", min_answers=min_answers)
+    estimate = made.estimate(QUESTION, answer="Koror")
+    report = made.score(QUESTION, answer="Koror")
+    assert sum(len(sibling.answers) for sibling in report.siblings) - 1 == asked == estimate.least_answers
+    assert ("min_answers" in report.fingerprint.mode) == (min_answers > 0)
+
+
 def test_a_calibration_for_one_mode_is_refused_in_another():
     fingerprint = InvEntropy().fingerprint
     scores = np.linspace(0, 1, 60)
@@ -174,6 +183,7 @@ def test_the_same_answers_give_the_same_report():
         ({"max_total_tokens": 0}, "max_total_tokens=0"),
         ({"max_in_flight": 0}, "max_in_flight=0"),
         ({"hedge": 0}, "hedge=0"),
+        ({"min_answers": -1}, "min_answers=-1"),
         ({"cache": "disk"}, "cache is a str"),
     ],
 )

@@ -12,24 +12,20 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import anyio
 import anyio.abc
-import anyio.to_thread
 
-from invent_chain.cache.keys import answer_key
-from invent_chain.errors import AskError, AskRateLimitedError, AskRefusedError, CacheError
+from invent_chain.errors import AskError, AskRateLimitedError, AskRefusedError, describe
 from invent_chain.protocols import Ask, BatchAsk, Cache
 from invent_chain.sample.budget import Bounds, Ledger
 from invent_chain.sample.gate import Gate
+from invent_chain.sample.kept import KeptAnswers
 from invent_chain.sample.request import CountRejectedError, hedged, request
 from invent_chain.sample.settings import check_settings, most_at_once
 from invent_chain.types import Price, Replies, Sampling, Usage
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _MOST_TRIES = 3
 """How often one request is sent while the model asks to slow down, what the client tried by itself included."""
@@ -218,9 +214,7 @@ class Asking:
         self._ask, self._questions, self._sampling, self._limits = ask, tuple(questions), sampling, limits
         self._at_once = most_at_once(ask)
         self._gate = Gate(limits.concurrency) if gate is None else gate
-        self._identity = str(getattr(ask, "identity", ""))
-        self._cache = cache if self._identity else None
-        self._not_cached = cache is not None and not self._identity
+        self._kept = KeptAnswers(cache, ask, self._questions, sampling)
         self._progress = progress
         bounds = Bounds(limits.max_requests, limits.max_total_tokens, limits.max_cost, price)
         self._ledger = Ledger(bounds, sampling.max_tokens)
@@ -278,7 +272,7 @@ class Asking:
         notes = []
         if self._singly:
             notes.append(f"the model gives one answer a request: {usage.requests} requests for {self._total} answers")
-        if self._not_cached:
+        if self._kept.refused:
             notes.append("answers were not cached: the model does not say what they depend on (Ask.identity)")
         if self._ledger.guessed and (self._limits.max_total_tokens is not None or self._limits.max_cost is not None):
             notes.append("the model does not count tokens: the budget goes by one token for four characters")
@@ -293,48 +287,13 @@ class Asking:
 
     async def _look_up(self, wanted: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Fill slots from the cache; return (slot, question) of those that are still open."""
-        if self._cache is None or not wanted:
-            return wanted
-        keys = {key: place for place in wanted if (key := self._key(*place)) is not None}
-        try:
-            found = await self._off_loop(lambda cache: cache.get_many(list(keys)))
-        except CacheError as error:
-            logger.warning("answers are not looked up: %s", error)
-            return wanted
-        for key, value in found.items():
-            slot, i = keys[key]
-            self._texts[i][slot] = value.decode("utf-8", "surrogatepass")
-        self._hits += len(found)
+        found = await self._kept.look_up(wanted)
+        for (slot, i), text in found.items():
+            self._texts[i][slot] = text
         if found:
+            self._hits += len(found)
             self._tell(len(found))
-        return [(slot, i) for slot, i in wanted if self._texts[i][slot] is None]
-
-    async def _keep(self, question: int, slots: range, texts: Sequence[str]) -> None:
-        if self._cache is None:
-            return
-        keys = [self._key(slot, question) for slot in slots]
-        values = {
-            key: text.encode("utf-8", "surrogatepass")
-            for key, text in zip(keys, texts, strict=False)
-            if key is not None
-        }
-        try:
-            await self._off_loop(lambda cache: cache.set_many(values))
-        except CacheError as error:
-            logger.warning("answers are not kept: %s", error)
-
-    async def _off_loop(self, use: Callable[[Cache], T]) -> T:
-        cache = self._cache
-        assert cache is not None  # noqa: S101 - both callers looked
-        if not getattr(cache, "blocks", True):
-            return use(cache)
-        return await anyio.to_thread.run_sync(use, cache)
-
-    def _key(self, slot: int, question: int) -> str | None:
-        text = self._questions[question]
-        if self._questions.index(text) != question:
-            return None  # the same text twice would share its replications
-        return answer_key(self._identity, text, slot, self._sampling)
+        return [place for place in wanted if place not in found]
 
     async def _ask_in_one_go(self, ask: BatchAsk, missing: list[tuple[int, int]]) -> None:
         if not missing:
@@ -355,7 +314,7 @@ class Asking:
                 replies = await ask.ask_many(wanted, sampling=self._sampling)
         except Exception as error:  # noqa: BLE001 - a model may raise anything, and the primary answer is there
             self._ledger.done(expected, prompt, None)
-            reason = str(error) if isinstance(error, AskError) else f"{type(error).__name__}: {error}"
+            reason = describe(error)
             for slot, i in missing[:allowed]:
                 self._fail(_Job(slot, i, 1, 1), reason)
             return
@@ -370,7 +329,7 @@ class Asking:
                 if text.strip():
                     self._texts[i][slot] = text
                     self._tell(1)
-                    await self._keep(i, range(slot, slot + 1), [text])
+                    await self._kept.keep(i, range(slot, slot + 1), [text])
                 else:
                     self._fail(_Job(slot, i, 1, 1), "the model gave no text: raise max_tokens")
 
@@ -427,12 +386,12 @@ class Asking:
         return None
 
     async def _do(self, job: _Job) -> None:
-        question, text = self._questions[job.question], self._filled(job.question)
+        text = self._filled(job.question)
         expected = self._ledger.sent(text, job.n)
         replies: Replies | None = None
         try:
             async with self._gate.passed():
-                replies = await self._request(question, job.n)
+                replies = await self._request(job)
         except CountRejectedError as error:
             if job.n == 1:
                 self._fail(job, str(error))
@@ -452,20 +411,22 @@ class Asking:
         if replies is not None:
             self._gate.answered()
             self._take(job, replies)
-            await self._keep(job.question, range(job.slot, job.slot + job.count), replies.texts)
+            await self._kept.keep(job.question, range(job.slot, job.slot + job.count), replies.texts)
 
     def _filled(self, question: int) -> str:
         """Return the text that is sent for a question, as far as the model tells."""
         text: str = getattr(self._ask, "filled", str)(self._questions[question])
         return text
 
-    async def _request(self, question: str, n: int) -> Replies:
+    async def _request(self, job: _Job) -> Replies:
+        question = self._questions[job.question]
+
         async def send() -> Replies:
-            return await request(self._ask, question, n=n, sampling=self._sampling, timeout=self._limits.timeout)
+            return await request(self._ask, question, n=job.n, sampling=self._sampling, timeout=self._limits.timeout)
 
         if self._limits.hedge is None:
             return await send()
-        return await hedged(send, self._limits.hedge, lambda: self._ledger.hedge(question, n))
+        return await hedged(send, self._limits.hedge, lambda: self._ledger.hedge(self._filled(job.question), job.n))
 
     def _slow_down(self, job: _Job, error: AskRateLimitedError) -> None:
         wait = _FIRST_WAIT * 2**job.tries if error.retry_after is None else error.retry_after

@@ -1,0 +1,58 @@
+"""What `InvEntropy` accepts, setting by setting; checked before anything is made or asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from invent_chain.errors import ConfigurationError
+from invent_chain.sample.settings import check_whole
+from invent_chain.sequential import check_test
+
+_LEAST = {
+    "n": 1,
+    "r": 1,
+    "replications": 1,
+    "draws": 1,
+    "seed": 0,
+    "min_answers": 0,
+    "concurrency": 1,
+    "max_in_flight": 1,
+    "max_requests": 1,
+    "max_total_tokens": 1,
+    "max_question_chars": 1,
+    "max_tokens": 1,
+}
+_CHOICES = {
+    "score": ("consensus", "support", "normalised"),
+    "mode": ("fixed", "adaptive", "screen"),
+    "variant": ("paper", "released"),
+}
+
+
+def check_scorer(settings: Mapping[str, Any]) -> None:
+    """Check the settings of a scorer, by name; see `InvEntropy` for their ranges.
+
+    Raises:
+        ConfigurationError: A setting is out of range, or two contradict each other.
+    """
+    for name, least in _LEAST.items():
+        if settings[name] is not None:
+            check_whole(name, settings[name], least=least)
+    for name in ("timeout", "deadline", "hedge"):
+        if settings[name] is not None and not settings[name] > 0.0:
+            raise ConfigurationError(f"{name}={settings[name]!r}: must be more than 0 seconds")
+    cost, heat = settings["max_cost"], settings["temperature"]
+    if cost is not None and not cost > 0.0:
+        raise ConfigurationError(f"max_cost={cost!r}: must be more than 0, in the currency of the prices")
+    if heat is not None and not 0.0 <= heat < float("inf"):
+        raise ConfigurationError(f"temperature={heat!r}: must be at least 0, or None for the model's own")
+    for name, choices in _CHOICES.items():
+        if settings[name] not in choices:
+            *others, last = map(repr, choices)
+            raise ConfigurationError(f"{name}={settings[name]!r}: choose {', '.join(others)} or {last}")
+    check_test(settings["error"], settings["guarantee"])
+    if settings["mode"] != "fixed" and settings["score"] != "consensus":
+        raise ConfigurationError(
+            f"mode={settings['mode']!r} counts answers that say the same: it needs score='consensus'"
+        )
