@@ -112,7 +112,7 @@ def test_evaluate_on_ray_samples_every_question_once(base_url: str, tmp_path: Pa
 def test_calibrate_on_ray_gives_what_one_machine_gives(tmp_path: Path) -> None:
     stored = tmp_path / "samples.jsonl"
     with SAMPLES.open() as lines:
-        stored.write_text("".join(islice(lines, 60)))
+        stored.write_text("".join(islice(lines, 120)))
     words = ("calibrate", str(stored), "--encoder", "lexical", "--risk", "0.5", "--mode", "adaptive")
     found = []
     for engine in ("local", "ray"):
