@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import DynamicCache, LogitsProcessorList
 from transformers.generation.logits_process import (
@@ -29,7 +28,7 @@ def generate(
     temperature: float | None,
     max_tokens: int,
     batch_size: int,
-    seed: int | None,
+    seed: int,
     pad: int,
 ) -> list[list[int]]:
     """Generate one continuation of each prompt.
@@ -44,7 +43,7 @@ def generate(
         temperature: Of the softmax; 0 is greedy, None the model's own setting.
         max_tokens: Most new tokens of a row.
         batch_size: Most rows at a time; halved where memory does not suffice.
-        seed: Seed of the sampling; None for a fresh one.
+        seed: Seed of the sampling, 63 bits.
         pad: Token to fill gaps with.
 
     Returns:
@@ -59,7 +58,7 @@ def generate(
     greedy = temperature == 0 or (temperature is None and not config.do_sample)
     warp = _warpers(config, None if greedy else temperature, greedy=greedy)
     generator = torch.Generator(device=model.device)
-    generator.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
+    generator.manual_seed(seed)
     prefix = _shared(prompts)
     done: list[list[int]] = []
     with torch.inference_mode():

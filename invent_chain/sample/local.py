@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from invent_chain.errors import AskError, ConfigurationError, MissingExtraError
 from invent_chain.sample.settings import check_whole
 from invent_chain.sample.thread import in_thread
@@ -35,10 +37,12 @@ class LocalAsk:
         device: Torch device, such as "cuda"; None takes a GPU if there is one. A loaded model stays where it is.
         dtype: Torch dtype by name, such as "bfloat16"; None is bfloat16 on a GPU that has it, else float32.
         batch_size: Most answers in one forward pass, >= 1; halved for as long as memory does not suffice.
-        seed: Seed of the sampling, >= 0: the same questions in the same order give the same answers. None draws a new
-            one for each generation. Torch's own random state is neither used nor changed.
+        seed: Seed of the sampling, >= 0: a new `LocalAsk` that is asked the same in the same order gives the same
+            answers. Each generation draws afresh, so that asking once more never repeats an answer by itself. None
+            takes a random seed. Torch's own random state is neither used nor changed.
         load: Further arguments of `from_pretrained`, such as {"gguf_file": "model.gguf"}.
-        name: Name in the fingerprint; None takes the model's.
+        name: Name in the fingerprint; None takes the model's. Answers of a loaded model are cached only under a name
+            that you give, since nothing else tells two of them apart.
 
     Raises:
         ConfigurationError: A setting is wrong; the message says which.
@@ -64,7 +68,7 @@ class LocalAsk:
     ) -> None:
         if find_spec("torch") is None or find_spec("transformers") is None:
             raise MissingExtraError("LocalAsk", "local")
-        by_name = isinstance(model, str | Path)
+        by_name = _is_source(model)
         if by_name and not str(model).strip():
             raise ConfigurationError("the model's name is empty: pass a name on the model hub, a folder or a model")
         if not by_name and (isinstance(model, type) or not callable(getattr(model, "forward", None))):
@@ -82,13 +86,17 @@ class LocalAsk:
         self._source, self._tokenizer_source = model, model if tokenizer is None else tokenizer
         self._device, self._dtype, self._load = device, dtype, dict(load or {})
         self._system, self._template, self._max_tokens = system, template, max_tokens
-        self._batch_size, self._seed = batch_size, seed
+        self._batch_size = batch_size
+        self._seeds = np.random.SeedSequence(seed)
         self._lock = threading.Lock()
         self._model: Any = None
         self._tokenizer: Any = None
         self.name = name or (Path(str(model)).name if by_name else _name_of(model))
         self.prompt = _digest([system, template])[:12]
-        self.identity = _digest([self.name, str(model) if by_name else "", system, template, max_tokens, dtype])
+        parts = [str(part) if _is_source(part) else "" for part in (self._source, self._tokenizer_source)]
+        known = bool(name) or all(parts)
+        what = [name, *parts, self._load, system, template, max_tokens, dtype]
+        self.identity = _digest(what) if known else ""
 
     def __repr__(self) -> str:
         return f"LocalAsk({self.name})"
@@ -128,7 +136,7 @@ class LocalAsk:
                     temperature=sampling.temperature,
                     max_tokens=sampling.max_tokens or self._max_tokens,
                     batch_size=self._batch_size,
-                    seed=self._seed,
+                    seed=self._next_seed(),
                     pad=_pad_of(self._tokenizer),
                 )
             except RuntimeError as error:
@@ -142,6 +150,10 @@ class LocalAsk:
             texts[k].append(self._tokenizer.decode(tokens, skip_special_tokens=True).strip())
             written[k] += len(tokens)
         return [Replies(tuple(t), len(p), w) for t, p, w in zip(texts, prompts, written, strict=True)]
+
+    def _next_seed(self) -> int:
+        (sequence,) = self._seeds.spawn(1)
+        return int(sequence.generate_state(1, np.uint64)[0] >> 1)  # torch takes 63 bits
 
     def _tokens(self, question: str) -> list[int]:
         content = self._template.replace(_PLACE, question)
@@ -181,8 +193,13 @@ class LocalAsk:
         return model.to(device).eval()
 
 
+def _is_source(part: Any) -> bool:
+    """Whether it is a name or a folder to load from, and not the thing itself."""
+    return isinstance(part, str | Path)
+
+
 def _loaded(source: Any, load: Callable[[str], Any]) -> Any:
-    return load(str(source)) if isinstance(source, str | Path) else source
+    return load(str(source)) if _is_source(source) else source
 
 
 def _pad_of(tokenizer: Any) -> int:
@@ -197,4 +214,4 @@ def _name_of(model: Any) -> str:
 
 
 def _digest(parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts, default=repr).encode()).hexdigest()
