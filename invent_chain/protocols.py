@@ -77,7 +77,11 @@ class Cache(Protocol):
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Embed texts. May carry `name: str` for the fingerprint (default: the class name)."""
+    """Embed texts.
+
+    May carry `name: str` for the fingerprint (default: the class name), and `identity: str`, which tells it from every
+    other encoder, so that embeddings may be cached (default: the name, if it carries one; "" is never cached).
+    """
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Return one finite row for each text, shape (len(texts), d). May block: it runs in a worker thread."""

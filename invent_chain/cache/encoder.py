@@ -18,13 +18,14 @@ class CachedEncoder:
     """Look embeddings up before encoding, and keep what was encoded. They are kept in single precision.
 
     Args:
-        encoder: What embeds. Its `name` is part of the key: two encoders of one name must be the same.
+        encoder: What embeds. Its `identity` (see `Encoder`) is part of the key; without one nothing is kept.
         cache: Where embeddings are kept; where it fails, texts are encoded, and a warning is logged.
     """
 
     def __init__(self, encoder: Encoder, cache: Cache) -> None:
         self._encoder, self._cache = encoder, cache
         self.name = str(getattr(encoder, "name", type(encoder).__name__))
+        self._identity = str(getattr(encoder, "identity", getattr(encoder, "name", "")))
 
     @property
     def lexical(self) -> bool:
@@ -37,7 +38,9 @@ class CachedEncoder:
         Raises:
             EmbeddingError: The encoder returned NaN, inf or a wrong shape.
         """
-        keys = {text: embedding_key(self.name, text) for text in texts}
+        if not self._identity:
+            return self._encoder.encode(texts)
+        keys = {text: embedding_key(self._identity, text) for text in texts}
         rows = self._kept(keys)
         new = [text for text in keys if text not in rows]
         if new:

@@ -25,7 +25,7 @@ def answer_key(identity: str, question: str, replication: int, sampling: Samplin
 
 
 def embedding_key(encoder: str, text: str) -> str:
-    """Return the key of the embedding of a text by an encoder of this name."""
+    """Return the key of the embedding of a text by an encoder of this identity."""
     return _digest("embedding", encoder, text)
 
 

@@ -18,7 +18,8 @@ class CallableEncoder:
 
     Args:
         function: The function; it runs in a worker thread, so an async one does not fit.
-        name: Name in fingerprints; None takes the function's.
+        name: Name in fingerprints; None takes the function's. Embeddings are cached only under a name that you give:
+            two functions may be called alike.
 
     Raises:
         ConfigurationError: Not callable, or async.
@@ -31,6 +32,7 @@ class CallableEncoder:
             raise ConfigurationError("an encoder runs in a worker thread: pass a sync function, not an async one")
         self._function = function
         self.name = name or getattr(function, "__qualname__", type(function).__name__)
+        self.identity = name or ""
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Return what the function returns, shape (len(texts), d); (0, 0) for no texts.

@@ -48,6 +48,7 @@ class OpenAIEncoder:
             raise ConfigurationError(f"batch_size={batch_size}: must be at least 1")
         self._client, self._model, self._batch_size = client, model, batch_size
         self.name = name or model
+        self.identity = f"{model} of {self._where()}"
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Return embeddings, shape (len(texts), d); (0, 0) for no texts.

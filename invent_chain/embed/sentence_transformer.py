@@ -24,7 +24,8 @@ class SentenceTransformerEncoder:
         model: Name on the model hub, local folder, or a loaded `SentenceTransformer`, which is not changed.
         device: Torch device, such as "cpu" or "cuda"; None lets torch choose. Not for a loaded model.
         batch_size: Texts in one forward pass, >= 1.
-        name: Name in fingerprints; None takes the model's.
+        name: Name in fingerprints; None takes the model's. Embeddings of a loaded model are cached only under a name
+            that you give.
 
     Raises:
         ConfigurationError: No model, batch_size below 1, or a device for a model that is loaded already.
@@ -41,6 +42,7 @@ class SentenceTransformerEncoder:
         self._device, self._batch_size = device, batch_size
         self._model = LazyModel(model, self._load)
         self.name = name or self._model.name
+        self.identity = str(model) if isinstance(model, str | Path) else name or ""
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Return embeddings, shape (len(texts), d); (0, 0) for no texts.

@@ -15,6 +15,7 @@ import pytest
 
 from invent_chain.cache import CachedEncoder, MemoryCache, RedisCache, SqliteCache, answer_key, as_cache, embedding_key
 from invent_chain.cache.sqlite import default_path
+from invent_chain.embed import CallableEncoder, SentenceTransformerEncoder
 from invent_chain.errors import CacheError, ConfigurationError
 from invent_chain.types import Sampling
 
@@ -246,3 +247,18 @@ def test_a_broken_cache_does_not_cost_the_embedding(tmp_path, caplog):
     rows = CachedEncoder(Encoder(), SqliteCache(broken)).encode(["a"])
     assert rows.tolist() == [[1, 1]]
     assert "embeddings are not looked up" in caplog.text
+
+
+def test_encoders_that_cannot_be_told_apart_share_nothing():
+    """Two functions of one name, two folders of one name."""
+    cache = MemoryCache()
+    one = CallableEncoder(lambda texts: np.ones((len(texts), 2)))
+    other = CallableEncoder(lambda texts: np.zeros((len(texts), 3)))
+    assert one.name == other.name
+    assert CachedEncoder(one, cache).encode(["a"]).tolist() == [[1, 1]]
+    assert CachedEncoder(other, cache).encode(["a"]).tolist() == [[0, 0, 0]]
+    named = [CallableEncoder(lambda texts: np.array([[len(t)] for t in texts]), name=name) for name in ("a", "b")]
+    folders = [SentenceTransformerEncoder(folder) for folder in ("here/model", "there/model")]
+    assert len({encoder.identity for encoder in (*named, *folders)} - {""}) == 4
+    assert SentenceTransformerEncoder(object()).identity == ""
+    assert SentenceTransformerEncoder(object(), name="mine").identity == "mine"
