@@ -100,7 +100,8 @@ class InvEntropy:
         concurrency: Most requests in flight for one question, >= 1.
         max_in_flight: Most requests in flight for all questions of an event loop, >= 1: the window narrows where the
             model answers 429 and widens again. First come, first served.
-        timeout: Longest time for one request in seconds, > 0.
+        timeout: Longest time for one request in seconds, > 0; siblings in one generation (`LocalAsk`) have `deadline`
+            alone.
         max_requests: Most requests for the siblings of one question; what is missing then degrades the report.
         max_total_tokens: Most tokens for the siblings of one question, read and written; likewise.
         max_cost: Most money for the siblings of one question; likewise. Needs a price for the model.

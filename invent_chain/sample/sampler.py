@@ -16,12 +16,12 @@ from dataclasses import dataclass, field, replace
 import anyio
 import anyio.abc
 
-from invent_chain.errors import AskError, AskRateLimitedError, AskRefusedError, describe
+from invent_chain.errors import AskError, AskRateLimitedError, AskRefusedError
 from invent_chain.protocols import Ask, BatchAsk, Cache
 from invent_chain.sample.budget import Bounds, Ledger
 from invent_chain.sample.gate import Gate
 from invent_chain.sample.kept import KeptAnswers
-from invent_chain.sample.request import CountRejectedError, hedged, request
+from invent_chain.sample.request import CountRejectedError, hedged, request, request_many
 from invent_chain.sample.settings import check_settings, most_at_once
 from invent_chain.types import Price, Replies, Sampling, Usage
 
@@ -72,7 +72,8 @@ class Limits:
     Attributes:
         concurrency: Most requests in flight for one question and its siblings, >= 1. A sync model that times out still
             runs in its thread.
-        timeout: Longest time for one request in seconds, > 0, counted from when it is sent.
+        timeout: Longest time for one request in seconds, > 0, counted from when it is sent. A model that answers all
+            questions in one go (`BatchAsk`) is bounded by `deadline` alone.
         max_requests: Most requests in all, >= 1; None for no limit.
         max_total_tokens: Most tokens in all, read and written, >= 1; None for no limit.
         max_cost: Most money in all, > 0; None for no limit.
@@ -296,34 +297,36 @@ class Asking:
         return [place for place in wanted if place not in found]
 
     async def _ask_in_one_go(self, ask: BatchAsk, missing: list[tuple[int, int]]) -> None:
-        if not missing:
-            return
-        prompt = "".join(self._filled(i) for i in {i for _, i in missing})
-        allowed, reason = self._ledger.stop(prompt, len(missing))
-        for slot, i in missing[allowed:]:
-            self._fail(_Job(slot, i, 1, 1), reason or "the budget allows no more")
-        by_question: dict[int, list[int]] = {}
-        for slot, i in missing[:allowed]:
-            by_question.setdefault(i, []).append(slot)
-        if not by_question:
-            return
-        expected = self._ledger.sent(prompt, allowed)
+        """Ask for all that is missing at once, or for as much at a time as the bounds allow."""
+        while missing:
+            allowed, self._stopped = self._ledger.stop(self._prompts(missing), len(missing))
+            if allowed == 0:
+                return  # what is open is given the reason
+            now, missing = missing[:allowed], missing[allowed:]
+            try:
+                await self._ask_batch(ask, now)
+            except AskError as error:
+                self._stopped = f"not asked, since the model failed: {error}" if missing else None
+                for slot, i in now:
+                    self._fail(_Job(slot, i, 1, 1), str(error) or type(error).__name__)
+                return
+
+    async def _ask_batch(self, ask: BatchAsk, places: list[tuple[int, int]]) -> None:
+        by_question = _by_question(places)
         wanted = [(self._questions[i], len(slots)) for i, slots in by_question.items()]
+        prompts = self._prompts(places)
+        expected = self._ledger.sent(prompts, len(places))
+        joined: Replies | None = None
         try:
             async with self._gate.passed():
-                replies = await ask.ask_many(wanted, sampling=self._sampling)
-        except Exception as error:  # noqa: BLE001 - a model may raise anything, and the primary answer is there
-            self._ledger.done(expected, prompt, None)
-            reason = describe(error)
-            for slot, i in missing[:allowed]:
-                self._fail(_Job(slot, i, 1, 1), reason)
-            return
-        joined = Replies(
-            tuple(text for reply in replies for text in reply.texts) or ("",),
-            _summed(reply.prompt_tokens for reply in replies),
-            _summed(reply.completion_tokens for reply in replies),
-        )
-        self._ledger.done(expected, prompt, joined)
+                replies = await request_many(ask, wanted, sampling=self._sampling)
+            joined = Replies(
+                tuple(text for reply in replies for text in reply.texts) or ("",),
+                _summed(reply.prompt_tokens for reply in replies),
+                _summed(reply.completion_tokens for reply in replies),
+            )
+        finally:
+            self._ledger.done(expected, prompts, joined)
         for (i, slots), reply in zip(by_question.items(), replies, strict=True):
             for slot, text in zip(slots, (*reply.texts, *[""] * len(slots)), strict=False):
                 if text.strip():
@@ -333,11 +336,11 @@ class Asking:
                 else:
                     self._fail(_Job(slot, i, 1, 1), "the model gave no text: raise max_tokens")
 
+    def _prompts(self, places: list[tuple[int, int]]) -> str:
+        return "".join(self._filled(i) for i in _by_question(places))
+
     async def _ask_concurrently(self, missing: list[tuple[int, int]]) -> None:
-        by_question: dict[int, list[int]] = {}
-        for slot, i in missing:
-            by_question.setdefault(i, []).append(slot)
-        for i, slots in by_question.items():
+        for i, slots in _by_question(missing).items():
             for run in _runs(slots):
                 for slot in range(run.start, run.stop, self._at_once):
                     n = min(self._at_once, run.stop - slot)
@@ -469,6 +472,14 @@ class Asking:
             self._progress(self._done, self._total)
         except Exception:
             logger.warning("the progress function raised; sampling goes on", exc_info=True)
+
+
+def _by_question(places: list[tuple[int, int]]) -> dict[int, list[int]]:
+    """Return the slots of each question."""
+    slots: dict[int, list[int]] = {}
+    for slot, i in places:
+        slots.setdefault(i, []).append(slot)
+    return slots
 
 
 def _runs(slots: list[int]) -> list[range]:

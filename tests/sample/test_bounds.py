@@ -294,3 +294,47 @@ async def test_a_batching_model_is_asked_once_a_round():
     assert again.sampled().usage.cache_hits == 5
     failed = await asked(model, [1] * 5)
     assert all(o.failures == ("no memory",) for o in failed.sampled().outcomes)
+
+
+async def test_bounds_let_a_batching_model_go_on_once_its_tokens_are_known():
+    """One answer alone, then all that fits: 4 tokens for each of them, and no more than 40 in all."""
+    free, tight = Batched(), Batched()
+    asking = await asked(free, [3, 2], max_total_tokens=1000)
+    assert [sorted(wanted) for wanted in free.wanted] == [[("a", 1)], [("a", 2), ("b", 2)]]
+    assert came(asking) == 5
+    asking = await asked(tight, [20, 20], max_total_tokens=40)
+    usage = asking.sampled().usage
+    assert 20 < usage.prompt_tokens + usage.completion_tokens <= 40
+    assert 10 < came(asking) < 40
+    assert "max_total_tokens=40" in asking.stopped
+    assert sum(len(o.failures) for o in asking.sampled().outcomes) == 40 - came(asking)
+    asking = await asked(Batched(), [3, 2], max_total_tokens=1000, max_requests=1)
+    assert came(asking) == 1
+    assert "max_requests=1" in asking.stopped
+
+
+@pytest.mark.parametrize(
+    ("replies", "says"),
+    [
+        ([], "gave 0 replies to 2 questions"),
+        ([Replies(("x",)), "text"], "returned str: an Ask returns Replies"),
+        (None, "raised TypeError"),
+    ],
+)
+async def test_what_a_batching_model_does_wrong_costs_its_answers_alone(replies, says):
+    class Wrong(Batched):
+        async def ask_many(self, wanted, *, sampling):
+            return replies
+
+    asking = await asked(Wrong(), [1, 1])
+    assert all(says in o.failures[0] for o in asking.sampled().outcomes)
+
+
+async def test_blank_and_missing_answers_of_a_batching_model_are_failures():
+    class Blank(Batched):
+        async def ask_many(self, wanted, *, sampling):
+            return [Replies(("x", " ", None)), Replies(("y", "z", "one too many"))]
+
+    outcomes = (await asked(Blank(), [4, 2])).sampled().outcomes
+    assert [o.texts for o in outcomes] == [("x",), ("y", "z")]
+    assert [len(o.failures) for o in outcomes] == [3, 0]
