@@ -370,7 +370,7 @@ class InvEntropy:
             usage = replace(usage, cost=price.of(usage.prompt_tokens, usage.completion_tokens or 0))
         usage += sampled.usage
         notes = [*perturbed.notes, *sampled.notes, *self._notes()]
-        if asked < sum(plan):
+        if asked < sum(plan) and asking.stopped is None:
             notes.append(f"{asked} of {sum(plan)} answers were asked for: mode={self._procedure.mode!r} needed no more")
         report = self._report(
             answer=answer,

@@ -106,13 +106,13 @@ class SequentialTest:
         )
 
 
-def check_test(error: float, guarantee: str) -> None:
+def check_test(error: object, guarantee: object) -> None:
     """Check the settings of a test.
 
     Raises:
         ConfigurationError: One is out of range.
     """
-    if not 0.0 < error < 1.0:
+    if not isinstance(error, int | float) or not 0.0 < error < 1.0:
         raise ConfigurationError(f"error={error!r}: a probability between 0 and 1, such as 0.05")
     if guarantee not in ("each", "average"):
         raise ConfigurationError(f"guarantee={guarantee!r}: choose 'each' or 'average'")

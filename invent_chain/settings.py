@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from invent_chain.errors import ConfigurationError
-from invent_chain.sample.settings import check_whole
+from invent_chain.sample.settings import check_seconds, check_temperature, check_whole, is_number
 from invent_chain.sequential import check_test
+from invent_chain.types import Price
 
 _LEAST = {
     "n": 1,
@@ -29,6 +30,8 @@ _CHOICES = {
     "variant": ("paper", "released"),
 }
 
+_PRICE = "Price(prompt=..., completion=...), by a million tokens"
+
 
 def check_scorer(settings: Mapping[str, Any]) -> None:
     """Check the settings of a scorer, by name; see `InvEntropy` for their ranges.
@@ -40,13 +43,13 @@ def check_scorer(settings: Mapping[str, Any]) -> None:
         if settings[name] is not None:
             check_whole(name, settings[name], least=least)
     for name in ("timeout", "deadline", "hedge"):
-        if settings[name] is not None and not settings[name] > 0.0:
-            raise ConfigurationError(f"{name}={settings[name]!r}: must be more than 0 seconds")
-    cost, heat = settings["max_cost"], settings["temperature"]
-    if cost is not None and not cost > 0.0:
-        raise ConfigurationError(f"max_cost={cost!r}: must be more than 0, in the currency of the prices")
-    if heat is not None and not 0.0 <= heat < float("inf"):
-        raise ConfigurationError(f"temperature={heat!r}: must be at least 0, or None for the model's own")
+        if settings[name] is not None:
+            check_seconds(name, settings[name])
+    cost = settings["max_cost"]
+    if cost is not None and not (is_number(cost) and cost > 0.0):
+        raise ConfigurationError(f"max_cost={cost!r}: must be a number above 0, in the currency of the prices")
+    check_temperature(settings["temperature"])
+    _check_prices(settings["prices"])
     for name, choices in _CHOICES.items():
         if settings[name] not in choices:
             *others, last = map(repr, choices)
@@ -56,3 +59,13 @@ def check_scorer(settings: Mapping[str, Any]) -> None:
         raise ConfigurationError(
             f"mode={settings['mode']!r} counts answers that say the same: it needs score='consensus'"
         )
+
+
+def _check_prices(prices: object) -> None:
+    if prices is None:
+        return
+    if not isinstance(prices, Mapping):
+        raise ConfigurationError(f"prices is a {type(prices).__name__}: pass a dict from names of models to {_PRICE}")
+    for name, price in prices.items():
+        if not isinstance(price, Price):
+            raise ConfigurationError(f"prices[{name!r}] is a {type(price).__name__}: pass {_PRICE}")

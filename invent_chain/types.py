@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from invent_chain.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -78,10 +81,19 @@ class Price:
     Attributes:
         prompt: Price of a million tokens read, >= 0.
         completion: Price of a million tokens written, >= 0.
+
+    Raises:
+        ConfigurationError: One is no number, or below 0.
     """
 
     prompt: float
     completion: float
+
+    def __post_init__(self) -> None:
+        parts: dict[str, object] = {"prompt": self.prompt, "completion": self.completion}
+        for name, value in parts.items():
+            if not isinstance(value, int | float) or not 0.0 <= value < inf:
+                raise ConfigurationError(f"{name}={value!r}: the price of a million tokens, a number of at least 0")
 
     def of(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Return the price of so many tokens."""

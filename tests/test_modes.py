@@ -147,6 +147,7 @@ def test_a_bound_ends_the_rounds_and_what_came_is_scored():
     assert made._ask.answers == 10
     assert report.status == "degraded"
     assert any("max_requests=10" in problem for problem in report.problems)
+    assert not any("needed no more" in note for note in report.notes)
 
 
 def test_an_encoder_that_fails_between_rounds_costs_no_answer():
@@ -185,11 +186,26 @@ def test_the_same_answers_give_the_same_report():
         ({"hedge": 0}, "hedge=0"),
         ({"min_answers": -1}, "min_answers=-1"),
         ({"cache": "disk"}, "cache is a str"),
+        ({"cache": MemoryCache}, r"pass an instance, MemoryCache\(...\)"),
+        ({"error": "small"}, "error='small'"),
+        ({"max_cost": "1"}, "max_cost='1'"),
+        ({"timeout": "1"}, "timeout='1'"),
+        ({"deadline": "5"}, "deadline='5'"),
+        ({"hedge": "x"}, "hedge='x'"),
+        ({"temperature": "hot"}, "temperature='hot'"),
+        ({"prices": [1]}, "prices is a list"),
+        ({"prices": {"model": (1.0, 2.0)}}, r"prices\['model'\] is a tuple: pass Price"),
     ],
 )
 def test_bad_settings(settings, says):
     with pytest.raises(ConfigurationError, match=says):
         InvEntropy(Model(1.0), **settings)
+
+
+@pytest.mark.parametrize("value", [-1, "1", float("nan"), None])
+def test_a_price_is_a_number_of_at_least_0(value):
+    with pytest.raises(ConfigurationError, match=f"completion={value!r}"):
+        Price(1.0, value)
 
 
 def test_estimates_hold():

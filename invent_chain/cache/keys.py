@@ -39,6 +39,8 @@ def as_cache(what: Any) -> Cache | None:
         return None
     if what is True:
         return SqliteCache()
+    if isinstance(what, type):
+        raise ConfigurationError(f"cache={what.__name__}: pass an instance, {what.__name__}(...)")
     if isinstance(what, Cache):
         return what
     raise ConfigurationError(

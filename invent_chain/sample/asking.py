@@ -145,8 +145,8 @@ class Asking:
         notes = []
         if self._singly:
             notes.append(f"the model gives one answer a request: {usage.requests} requests for {self._total} answers")
-        if self._kept.refused:
-            notes.append("answers were not cached: the model does not say what they depend on (Ask.identity)")
+        if self._kept.note is not None:
+            notes.append(self._kept.note)
         if self._ledger.guessed and (self._limits.max_total_tokens is not None or self._limits.max_cost is not None):
             notes.append("the model does not count tokens: the budget goes by one token for four characters")
         return Sampled(

@@ -21,7 +21,7 @@ Place = tuple[int, int]
 
 
 class KeptAnswers:
-    """The answers to some questions in a cache; a cache that breaks is left out with a warning.
+    """The answers to some questions in a cache; one that breaks is left out from then on.
 
     Args:
         cache: Where they are; None for nowhere.
@@ -33,8 +33,10 @@ class KeptAnswers:
     def __init__(self, cache: Cache | None, ask: Ask, questions: Sequence[str], sampling: Sampling) -> None:
         self._identity = str(getattr(ask, "identity", ""))
         self._cache = cache if self._identity else None
-        self.refused = cache is not None and not self._identity
-        """Whether there is a cache that cannot be used."""
+        self.note: str | None = None
+        """Why a cache is not used, if so."""
+        if cache is not None and not self._identity:
+            self.note = "answers were not cached: the model does not say what they depend on (Ask.identity)"
         self._questions, self._sampling = questions, sampling
 
     async def look_up(self, wanted: Sequence[Place]) -> dict[Place, str]:
@@ -45,7 +47,7 @@ class KeptAnswers:
         try:
             found = await self._off_loop(self._cache, lambda cache: cache.get_many(list(keys)))
         except CacheError as error:
-            logger.warning("answers are not looked up: %s", error)
+            self._leave_out(error)
             return {}
         return {keys[key]: value.decode("utf-8", "surrogatepass") for key, value in found.items()}
 
@@ -62,7 +64,13 @@ class KeptAnswers:
         try:
             await self._off_loop(self._cache, lambda cache: cache.set_many(values))
         except CacheError as error:
-            logger.warning("answers are not kept: %s", error)
+            self._leave_out(error)
+
+    def _leave_out(self, error: CacheError) -> None:
+        if self._cache is not None:  # requests in flight may fail with it too
+            logger.warning("answers are not cached: %s", error)
+        self._cache = None
+        self.note = f"answers were not cached: {error}"
 
     async def _off_loop(self, cache: Cache, use: Callable[[Cache], T]) -> T:
         if not getattr(cache, "blocks", True):

@@ -35,12 +35,10 @@ def check_settings(
         check_whole("max_requests", max_requests)
     if sampling.max_tokens is not None:
         check_whole("max_tokens", sampling.max_tokens)
-    _seconds("timeout", timeout)
+    check_seconds("timeout", timeout)
     if deadline is not None:
-        _seconds("deadline", deadline)
-    heat = sampling.temperature
-    if heat is not None and not (_is_number(heat) and 0.0 <= heat < math.inf):
-        raise ConfigurationError(f"temperature={heat!r}: must be a number of at least 0, or None for the model's own")
+        check_seconds("deadline", deadline)
+    check_temperature(sampling.temperature)
 
 
 def most_at_once(ask: Ask) -> int:
@@ -65,10 +63,18 @@ def check_whole(name: str, value: object, *, least: int = 1) -> None:
         raise ConfigurationError(f"{name}={value!r}: must be a whole number of at least {least}")
 
 
-def _seconds(name: str, value: object) -> None:
-    if not _is_number(value) or not value > 0.0:  # type: ignore[operator]
+def check_seconds(name: str, value: object) -> None:
+    """Raise ConfigurationError unless `value` is a number above 0."""
+    if not is_number(value) or not value > 0.0:  # type: ignore[operator]
         raise ConfigurationError(f"{name}={value!r}: must be more than 0 seconds")
 
 
-def _is_number(value: object) -> bool:
+def check_temperature(heat: object) -> None:
+    """Raise ConfigurationError unless it is a finite number of at least 0, or None."""
+    if heat is not None and not (is_number(heat) and 0.0 <= heat < math.inf):  # type: ignore[operator]
+        raise ConfigurationError(f"temperature={heat!r}: must be a number of at least 0, or None for the model's own")
+
+
+def is_number(value: object) -> bool:
+    """Whether it is an int or a float, and no bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from invent_chain.cache import MemoryCache, SqliteCache
-from invent_chain.errors import AskError, AskRateLimitedError
+from invent_chain.errors import AskError, AskRateLimitedError, CacheError
 from invent_chain.sample import Asking, CallableAsk, Gate, Limits, OpenAIAsk
 from invent_chain.sample.budget import Bounds, Ledger
 from invent_chain.types import Price, Replies, Sampling
@@ -262,8 +262,19 @@ async def test_a_cache_that_breaks_costs_nothing(tmp_path, caplog):
     broken.write_bytes(b"this is no database" * 100)
     asking = await asked(Model(), [3], cache=SqliteCache(broken))
     assert came(asking) == 3
-    assert "answers are not looked up" in caplog.text
-    assert "answers are not kept" in caplog.text
+    assert caplog.text.count("answers are not cached") == 1  # left out from then on
+    (note,) = asking.sampled().notes
+    assert "broken.sqlite cannot be used" in note
+
+
+async def test_a_cache_that_breaks_while_answers_come_costs_nothing():
+    class Full(MemoryCache):
+        def set_many(self, values):
+            raise CacheError("the disk is full")
+
+    asking = await asked(Model(), [3], cache=Full(), concurrency=1)
+    assert came(asking) == 3
+    assert asking.sampled().notes == ("answers were not cached: the disk is full",)
 
 
 class Batched:
