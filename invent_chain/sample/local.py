@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from invent_chain.errors import AskError, ConfigurationError, MissingExtraError
-from invent_chain.sample.settings import check_whole
+from invent_chain.sample.settings import PLACE, check_texts, check_whole
 from invent_chain.sample.thread import in_thread
 from invent_chain.types import Replies, Sampling
 
-_PLACE = "{question}"
+_DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
 class LocalAsk:
@@ -35,7 +35,8 @@ class LocalAsk:
             last, since what comes before it is computed once.
         max_tokens: Longest answer where the request sets no limit, >= 1.
         device: Torch device, such as "cuda"; None takes a GPU if there is one. A loaded model stays where it is.
-        dtype: Torch dtype by name, such as "bfloat16"; None is bfloat16 on a GPU that has it, else float32.
+        dtype: Torch dtype by name: "float32", "bfloat16", "float16" or "float64"; None is bfloat16 on a GPU that has
+            it, else float32.
         batch_size: Most answers in one forward pass, >= 1; halved for as long as memory does not suffice.
         seed: Seed of the sampling, >= 0: a new `LocalAsk` that is asked the same in the same order gives the same
             answers. Each generation draws afresh, so that asking once more never repeats an answer by itself. None
@@ -57,7 +58,7 @@ class LocalAsk:
         *,
         tokenizer: Any = None,
         system: str | None = None,
-        template: str = _PLACE,
+        template: str = PLACE,
         max_tokens: int = 256,
         device: str | None = None,
         dtype: str | None = None,
@@ -75,10 +76,13 @@ class LocalAsk:
             raise ConfigurationError(f"model is a {type(model).__name__}: pass a name, a folder or a loaded model")
         if not by_name and tokenizer is None:
             raise ConfigurationError("a loaded model needs its tokenizer: pass tokenizer=")
+        if dtype is not None and dtype not in _DTYPES:
+            raise ConfigurationError(f"dtype={dtype!r}: choose {', '.join(map(repr, _DTYPES))} or None")
+        if load is not None and not isinstance(load, Mapping):
+            raise ConfigurationError(f"load is a {type(load).__name__}: pass a dict of arguments of from_pretrained")
         if not by_name and (device is not None or dtype is not None or load):
             raise ConfigurationError("device, dtype and load are for loading: a loaded model stays as it is")
-        if _PLACE not in template:
-            raise ConfigurationError(f"template={template!r} has no place for the question: put {_PLACE} into it")
+        check_texts(system, template)
         check_whole("max_tokens", max_tokens)
         check_whole("batch_size", batch_size)
         if seed is not None:
@@ -103,7 +107,7 @@ class LocalAsk:
 
     def filled(self, question: str) -> str:
         """Return the whole text that is sent for a question, without the chat template's marks."""
-        return (self._system or "") + self._template.replace(_PLACE, question)
+        return (self._system or "") + self._template.replace(PLACE, question)
 
     async def ask(self, question: str, *, n: int, sampling: Sampling) -> Replies:
         """Generate `n` answers to one question.
@@ -156,7 +160,7 @@ class LocalAsk:
         return int(sequence.generate_state(1, np.uint64)[0] >> 1)  # torch takes 63 bits
 
     def _tokens(self, question: str) -> list[int]:
-        content = self._template.replace(_PLACE, question)
+        content = self._template.replace(PLACE, question)
         if getattr(self._tokenizer, "chat_template", None):
             messages = [{"role": "user", "content": content}]
             if self._system is not None:
@@ -171,10 +175,11 @@ class LocalAsk:
         try:
             self._tokenizer = _loaded(self._tokenizer_source, self._load_tokenizer)
             self._model = _loaded(self._source, self._load_model)
-        except (OSError, ValueError, RuntimeError, ImportError) as error:
+        except Exception as error:
+            said = str(error).partition("\n")[0]
             raise AskError(
-                f"the model {self._source!s} could not be loaded ({type(error).__name__}: {error}): check its name on "
-                "the model hub or its folder, and the network"
+                f"the model {self._source!s} could not be loaded ({type(error).__name__}: {said}): check its name on "
+                "the model hub or its folder, the network, device and load"
             ) from error
 
     def _load_tokenizer(self, source: str) -> Any:

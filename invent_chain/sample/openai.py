@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 from invent_chain.errors import AskError, ConfigurationError, MissingExtraError
 from invent_chain.sample.openai_errors import as_ask_error, safe_url
 from invent_chain.sample.request import CountRejectedError
-from invent_chain.sample.settings import check_whole
+from invent_chain.sample.settings import PLACE, check_texts, check_whole
 from invent_chain.sample.thread import in_thread
 from invent_chain.types import Replies, Sampling
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
-_PLACE = "{question}"
 _OWN = {"messages": "system and template", "model": "model", "n": "the replications", "stream": "nothing: no stream"}
 
 
@@ -48,12 +47,13 @@ class OpenAIAsk:
         *,
         model: str,
         system: str | None = None,
-        template: str = _PLACE,
+        template: str = PLACE,
         extra: Mapping[str, Any] | None = None,
         max_n: int = 128,
     ) -> None:
         self._is_async = _is_async_client(client)
-        _check_texts(model, system, template)
+        _check_model(model)
+        check_texts(system, template)
         check_whole("max_n", max_n)
         self._extra = dict(extra or {})
         _check_extra(self._extra, client.chat.completions.create)
@@ -67,7 +67,7 @@ class OpenAIAsk:
 
     def filled(self, question: str) -> str:
         """Return the whole text that is sent for a question."""
-        return (self._system or "") + self._template.replace(_PLACE, question)
+        return (self._system or "") + self._template.replace(PLACE, question)
 
     async def ask(self, question: str, *, n: int, sampling: Sampling) -> Replies:
         """Send one chat completion for `n` choices; blank choices are dropped.
@@ -92,7 +92,7 @@ class OpenAIAsk:
         return self._read(completion)
 
     def _parameters(self, question: str, n: int, sampling: Sampling) -> dict[str, Any]:
-        messages = [{"role": "user", "content": self._template.replace(_PLACE, question)}]
+        messages = [{"role": "user", "content": self._template.replace(PLACE, question)}]
         if self._system is not None:
             messages.insert(0, {"role": "system", "content": self._system})
         given = {"temperature": sampling.temperature, "max_tokens": sampling.max_tokens, "n": n if n > 1 else None}
@@ -145,13 +145,9 @@ def _is_async_client(client: object) -> bool:
     )
 
 
-def _check_texts(model: object, system: object, template: object) -> None:
+def _check_model(model: object) -> None:
     if not isinstance(model, str) or not model.strip():
         raise ConfigurationError(f"model={model!r}: name the model as the server knows it, such as 'gpt-4o-mini'")
-    if system is not None and not isinstance(system, str):
-        raise ConfigurationError(f"system must be a text or None; got a {type(system).__name__}")
-    if not isinstance(template, str) or _PLACE not in template:
-        raise ConfigurationError(f"template={template!r} has no place for the question: put {_PLACE} into it")
 
 
 def _check_extra(extra: Mapping[str, Any], create: Callable[..., object]) -> None:

@@ -9,6 +9,21 @@ from invent_chain.errors import ConfigurationError, InputError
 from invent_chain.protocols import Ask
 from invent_chain.types import Sampling
 
+PLACE = "{question}"
+"""Where a template has the question."""
+
+
+def check_texts(system: object, template: object) -> None:
+    """Check what stands around a question.
+
+    Raises:
+        ConfigurationError: One is no text, or the template has no place for the question.
+    """
+    if system is not None and not isinstance(system, str):
+        raise ConfigurationError(f"system must be a text or None; got a {type(system).__name__}")
+    if not isinstance(template, str) or PLACE not in template:
+        raise ConfigurationError(f"template={template!r} has no place for the question: put {PLACE} into it")
+
 
 def check_settings(
     wanted: Sequence[tuple[object, object]],

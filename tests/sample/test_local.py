@@ -155,6 +155,8 @@ async def test_it_loads_from_a_folder_by_its_real_path(model, tokenizer, tmp_pat
     assert reply.texts[0] == alone(model, tokenizer, QUESTIONS[0])
     assert loaded.name == tmp_path.name
     assert loaded.identity
+    with pytest.raises(AskError, match=r"could not be loaded .*check .*device"):
+        await LocalAsk(tmp_path, device="no such device").ask("q", n=1, sampling=Sampling())
     with pytest.raises(AskError, match="could not be loaded"):
         await LocalAsk(tmp_path / "absent").ask("q", n=1, sampling=Sampling())
 
@@ -214,6 +216,10 @@ def test_generations_of_several_threads_take_turns(ask):
     ("settings", "says"),
     [
         ({"template": "no place"}, "no place for the question"),
+        ({"template": 3}, "template=3 has no place"),
+        ({"system": 4}, "system must be a text"),
+        ({"dtype": "float99"}, "dtype='float99': choose 'float32'"),
+        ({"load": "model.gguf"}, "load is a str"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"seed": -1}, "seed=-1"),
         ({"device": "cpu"}, "a loaded model stays as it is"),
