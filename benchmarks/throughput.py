@@ -1,6 +1,6 @@
 """A thousand scored calls at once in one process: does the event loop stay free, memory bounded, the order fair?
 
-python benchmarks/throughput.py [--calls 100 300 1000] [--latency 0.05] [--freeze]
+python benchmarks/throughput.py [--calls 100 300 1000] [--latency 0.05] [--freeze] [--plot FILE.svg]
 
 The model is a server in a process of its own that answers every request after the same time. Embedding is left out (the
 lexical encoder), since it is the encoder's cost and not the middleware's.
@@ -15,7 +15,11 @@ import json
 import multiprocessing
 import resource
 import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openai
@@ -133,22 +137,48 @@ def blocked(gaps: list[float]) -> dict[str, float]:
     }
 
 
+def run(measuring: Callable[..., Coroutine[Any, Any, dict[str, float]]], url: str, count: int, freeze: bool) -> Any:
+    """Measure in a process of its own, which has not kept memory of another run."""
+    return asyncio.run(measuring(url, count, freeze=freeze))
+
+
+def draw(runs: list[dict[str, float]], file: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    calls = [run["calls"] for run in runs]
+    figure, (memory, blocking) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+    memory.plot(calls, [run["memory grown, MB"] for run in runs], "o-")
+    memory.set(xlabel="overlapping calls", ylabel="memory grown, MB", ylim=(0, None))
+    for name in ("most", "99 %", "median"):
+        blocking.plot(calls, [run[f"loop blocked, {name} ms"] for run in runs], "o-", label=name)
+    blocking.set(xlabel="overlapping calls", ylabel="event loop blocked, ms", ylim=(0, None))
+    blocking.legend()
+    figure.savefig(file)
+    print(f"written {file}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--calls", type=int, nargs="*", default=[100, 300, 1000])
     parser.add_argument("--latency", type=float, default=0.05, help="seconds before each answer of the server")
     parser.add_argument("--freeze", action="store_true", help="gc.freeze() after loading, as servers do")
+    parser.add_argument("--plot", type=Path, help="also draw memory and blocking (needs matplotlib)")
     options = parser.parse_args()
     here, there = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(there, options.latency), daemon=True)
     server.start()
     url = f"http://127.0.0.1:{here.recv()}/v1"
     try:
-        runs = [client_alone(url, 1000, freeze=options.freeze)]
-        runs += [measure(url, calls, freeze=options.freeze) for calls in options.calls]
-        for run in runs:
-            found = asyncio.run(run)
-            print("\n".join(f"{name:42} {value:10.3f}" for name, value in found.items()), end="\n\n", flush=True)
+        found = []
+        for measuring, calls in [(client_alone, 1000), *((measure, calls) for calls in options.calls)]:
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
+                found.append(fresh.submit(run, measuring, url, calls, options.freeze).result())
+            print("\n".join(f"{name:42} {value:10.3f}" for name, value in found[-1].items()), end="\n\n", flush=True)
+        if options.plot is not None:
+            draw(found[1:], options.plot)
     finally:
         server.terminate()
 
