@@ -199,14 +199,15 @@ class Asking:
             )
         finally:
             self._ledger.done(expected, prompts, joined)
+        came: dict[tuple[int, int], str] = {}
         for (i, slots), reply in zip(by_question.items(), replies, strict=True):
             for slot, text in zip(slots, (*reply.texts, *[""] * len(slots)), strict=False):
                 if text.strip():
-                    self._texts[i][slot] = text
+                    self._texts[i][slot] = came[slot, i] = text
                     self._tell(1)
-                    await self._kept.keep(i, range(slot, slot + 1), [text])
                 else:
                     self._fail(_Job(slot, i, 1, 1), "the model gave no text: raise max_tokens")
+        await self._kept.keep(came)
 
     def _prompts(self, places: list[tuple[int, int]]) -> str:
         return "".join(self._filled(i) for i in _by_question(places))
@@ -286,7 +287,7 @@ class Asking:
         if replies is not None:
             self._gate.answered()
             self._take(job, replies)
-            await self._kept.keep(job.question, range(job.slot, job.slot + job.count), replies.texts)
+            await self._kept.keep({(job.slot + k, job.question): text for k, text in enumerate(replies.texts)})
 
     def _filled(self, question: int) -> str:
         """Return the text that is sent for a question, as far as the model tells."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import anyio.to_thread
@@ -51,15 +51,14 @@ class KeptAnswers:
             return {}
         return {keys[key]: value.decode("utf-8", "surrogatepass") for key, value in found.items()}
 
-    async def keep(self, question: int, slots: range, texts: Sequence[str]) -> None:
-        """Keep the answers that came for these slots, at most as many."""
-        if self._cache is None:
+    async def keep(self, came: Mapping[Place, str]) -> None:
+        """Keep these answers."""
+        if self._cache is None or not came:
             return
-        keys = [self._key(slot, question) for slot in slots]
         values = {
             key: text.encode("utf-8", "surrogatepass")
-            for key, text in zip(keys, texts, strict=False)
-            if key is not None
+            for place, text in came.items()
+            if (key := self._key(*place)) is not None
         }
         try:
             await self._off_loop(self._cache, lambda cache: cache.set_many(values))
