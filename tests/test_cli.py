@@ -123,6 +123,15 @@ def test_calibrate_on_ray_gives_what_one_machine_gives(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:port"])
+def test_a_cluster_that_is_not_there(address: str, tmp_path: Path) -> None:
+    words = ("calibrate", str(SAMPLES), "--encoder", "lexical", "--engine", "ray", "--address", address)
+    done = run(*words, "-o", str(tmp_path / "c.json"))
+    assert done.returncode == 3
+    assert f"no Ray cluster at {address}" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
 def test_a_server_that_is_down() -> None:
     done = run("ask", "Who?", "--base-url", "http://127.0.0.1:9/v1", "--model", "m", "--encoder", "lexical")
     assert done.returncode == 1

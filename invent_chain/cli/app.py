@@ -409,8 +409,9 @@ def _model(
         if model == "bundled" and not base_url:
             server = stack.enter_context(BundledModel())
             client: dict[str, Any] = {"base_url": server.base_url, "api_key": "bundled", "max_retries": 0}
-            # Greedy, so that the same question shows the same answer.
+            # Greedy, so that the same question shows the same answer; its port is another one each time.
             settings |= {"extra": {"temperature": 0.0, "max_tokens": max_tokens}, "max_n": MOST_CHOICES}
+            settings |= {"server": MODEL_NAME}
             model = MODEL_NAME
         else:
             key = os.environ.get("OPENAI_API_KEY")

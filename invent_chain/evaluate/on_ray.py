@@ -7,10 +7,12 @@ its own once. Everything is written by the process that started the run, so one 
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from invent_chain.errors import ConfigurationError, InventError, MissingExtraError
 from invent_chain.evaluate.dataset import Question
@@ -19,6 +21,9 @@ from invent_chain.evaluate.samples import Samples, SampleStore, samples_from_jso
 from invent_chain.evaluate.scored import Judge, Scored, checked, contains_accepted, scored
 from invent_chain.pipeline import InvEntropy
 from invent_chain.sample.settings import check_whole
+
+_KNOCK = 10.0
+"""Seconds to wait for a cluster's host to take a connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,7 @@ def collect_on_ray(
 
     Raises:
         MissingExtraError: Ray is not installed.
+        InventError: Nobody answers at the cluster's address.
         ConfigurationError: A setting is out of range.
         InputError: The store holds a line that is no record.
     """
@@ -109,6 +115,7 @@ def score_on_ray(
 
     Raises:
         MissingExtraError: Ray is not installed.
+        InventError: Nobody answers at the cluster's address.
         InputError: As `score_samples`.
     """
     settings = make_scorer().fingerprint
@@ -200,6 +207,8 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     """Connect to a cluster, or start one that ends with the run, unless the process is connected already."""
     mine = not ray.is_initialized()
     if mine:
+        if address is not None:
+            _check_address(address)
         try:
             ray.init(address=address, include_dashboard=None if address else False, log_to_driver=False)
         except (ConnectionError, ValueError) as error:
@@ -209,6 +218,17 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     finally:
         if mine:
             ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Knock at HOST:PORT first: Ray itself goes on trying for minutes where nobody answers."""
+    where = urlsplit(address if "//" in address else f"//{address}")
+    try:
+        host, port = where.hostname, where.port
+        if host is not None and port is not None:  # "auto" and the like have none
+            socket.create_connection((host, port), timeout=_KNOCK).close()
+    except (OSError, ValueError) as error:
+        raise InventError(f"no Ray cluster at {address} ({error}): check that it runs, its host and port") from error
 
 
 def _never(question: str) -> str:

@@ -35,6 +35,8 @@ class OpenAIAsk:
         extra: Further parameters of each request, such as `{"top_p": 0.9}` or, for what the server knows and the
             client does not, `{"extra_body": {...}}`. `temperature` and `max_tokens` of a `Sampling` go first.
         max_n: Most answers wanted in one request, >= 1. Drops to 1 once the server says that it rejects more.
+        server: What tells the server from others in the keys of caches; None takes its address. For a server whose
+            address changes.
 
     Raises:
         ConfigurationError: A setting is wrong; the message says which.
@@ -50,6 +52,7 @@ class OpenAIAsk:
         template: str = PLACE,
         extra: Mapping[str, Any] | None = None,
         max_n: int = 128,
+        server: str | None = None,
     ) -> None:
         self._is_async = _is_async_client(client)
         _check_model(model)
@@ -59,7 +62,7 @@ class OpenAIAsk:
         _check_extra(self._extra, client.chat.completions.create)
         self._client, self._system, self._template = client, system, template
         self.name, self.max_n = model, max_n
-        self.identity = _digest([safe_url(client), model, system, template, self._extra])
+        self.identity = _digest([safe_url(client) if server is None else server, model, system, template, self._extra])
         self.prompt = _digest([system, template])[:12]
 
     def __repr__(self) -> str:

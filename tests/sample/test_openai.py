@@ -245,3 +245,14 @@ def test_openai_is_imported_only_when_needed(monkeypatch):
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(MissingExtraError, match=r"invent-chain\[openai\]"):
         OpenAIAsk(object(), model="m")
+
+
+def test_a_server_whose_address_changes_keeps_its_identity_under_a_name():
+    asks = [
+        OpenAIAsk(openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="x"), model="m", server=server)
+        for port in (1, 2)
+        for server in (None, "mine")
+    ]
+    assert asks[0].identity != asks[2].identity
+    assert asks[1].identity == asks[3].identity
+    assert len({ask.identity for ask in asks}) == 3
