@@ -38,7 +38,7 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(coroutine, self._started())
 
     def close(self) -> None:
-        """Stop the thread; the next `run` starts a new one."""
+        """Stop the thread and cancel what runs in it; the next `run` starts a new one."""
         with self._lock:
             if self._stop is not None:
                 self._stop()
@@ -58,7 +58,14 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
     finally:
+        loop.run_until_complete(_cancelled(asyncio.all_tasks(loop)))
         loop.close()
+
+
+async def _cancelled(tasks: set[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _stop(loop: asyncio.AbstractEventLoop) -> None:

@@ -29,7 +29,7 @@ from invent_chain.offload import PerLoop
 from invent_chain.perturb import as_perturber
 from invent_chain.procedure import Procedure
 from invent_chain.progress import Progress, Teller
-from invent_chain.protocols import Ask, Cache, PerturbContext, Similarity, Sink
+from invent_chain.protocols import Ask, BatchAsk, Cache, PerturbContext, Similarity, Sink
 from invent_chain.rounds import Mode, Stored
 from invent_chain.rules import Situation, apply
 from invent_chain.sample import Asking, Gate, Limits, as_ask, ask_once, prompt_of
@@ -414,7 +414,8 @@ class InvEntropy:
     def estimate(self, question: str, *, answer: str | None = None, ask: Any = None) -> Estimate:
         """Return what `ascore` with these arguments will cost at most; nothing is asked.
 
-        A perturber that asks the model costs what it costs on top.
+        A perturber that asks the model costs what it costs on top, as do hedges and retries. Money is known only with
+        `max_tokens` and a price.
 
         Raises:
             ConfigurationError: Neither the scorer nor the call has a model.
@@ -425,11 +426,16 @@ class InvEntropy:
         price = self._price(model)
         primary = int(answer is None)
         plan = [self._replications - 1, *[self._r] * self._n]
-        requests = sum(ceil(count / most_at_once(model)) for count in plan) + primary
+        requests = sum(plan)  # in rounds, each answer may come to be asked for by itself
+        if isinstance(model, BatchAsk):
+            requests = 1
+        elif self._procedure.mode == "fixed":
+            requests = sum(ceil(count / most_at_once(model)) for count in plan)
+        requests += primary
         if self._limits.max_requests is not None:
             requests = min(requests, self._limits.max_requests + primary)
         filled = getattr(model, "filled", str)
-        read = requests * tokens_of(filled(question))
+        read = (len(plan) + primary if isinstance(model, BatchAsk) else requests) * tokens_of(filled(question))
         written = None if self._sampling.max_tokens is None else (sum(plan) + primary) * self._sampling.max_tokens
         return Estimate(
             answers=sum(plan) + primary,
@@ -478,7 +484,10 @@ class InvEntropy:
         return self._similarity
 
     def close(self) -> None:
-        """Stop the thread behind `score`; called on leaving `with InvEntropy(...) as scorer`."""
+        """Stop the thread behind `score`; called on leaving `with InvEntropy(...) as scorer`.
+
+        Scores in its background that are not there yet are cancelled: ask for their `result()` first.
+        """
         self._loop.close()
 
     def __enter__(self) -> Self:

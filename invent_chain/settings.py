@@ -24,6 +24,7 @@ _LEAST = {
     "max_question_chars": 1,
     "max_tokens": 1,
 }
+_OPTIONAL = ("r", "replications", "max_requests", "max_total_tokens", "max_tokens", "deadline", "hedge")
 _CHOICES = {
     "score": ("consensus", "support", "normalised"),
     "mode": ("fixed", "adaptive", "screen"),
@@ -40,10 +41,10 @@ def check_scorer(settings: Mapping[str, Any]) -> None:
         ConfigurationError: A setting is out of range, or two contradict each other.
     """
     for name, least in _LEAST.items():
-        if settings[name] is not None:
+        if settings[name] is not None or name not in _OPTIONAL:
             check_whole(name, settings[name], least=least)
     for name in ("timeout", "deadline", "hedge"):
-        if settings[name] is not None:
+        if settings[name] is not None or name not in _OPTIONAL:
             check_seconds(name, settings[name])
     cost = settings["max_cost"]
     if cost is not None and not (is_number(cost) and cost > 0.0):
@@ -58,6 +59,10 @@ def check_scorer(settings: Mapping[str, Any]) -> None:
     if settings["mode"] != "fixed" and settings["score"] != "consensus":
         raise ConfigurationError(
             f"mode={settings['mode']!r} counts answers that say the same: it needs score='consensus'"
+        )
+    if settings["min_answers"] and settings["mode"] != "adaptive":
+        raise ConfigurationError(
+            f"min_answers={settings['min_answers']} bounds mode='adaptive', and the mode is {settings['mode']!r}"
         )
 
 

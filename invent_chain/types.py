@@ -107,7 +107,8 @@ class Estimate:
     Attributes:
         answers: Answers asked for.
         requests: Requests, if the model gives as many answers at once as it says.
-        prompt_tokens: Tokens read, at one for four characters; the prompt around the question counts where it is known.
+        prompt_tokens: About how many tokens are read, at one for four characters; the prompt around the question counts
+            where it is known, the marks of a chat template do not.
         completion_tokens: Tokens written, if every answer is as long as `max_tokens`; None without that setting.
         cost: Money; None without a price for the model, or without `max_tokens`.
         least_answers: Answers that it takes if they all agree: less than `answers` where the mode is not "fixed".

@@ -1,6 +1,7 @@
 """Modes, estimates, budgets, caches and the background, through `InvEntropy`."""
 
 import asyncio
+import concurrent.futures
 import itertools
 import threading
 
@@ -185,6 +186,9 @@ def test_the_same_answers_give_the_same_report():
         ({"max_in_flight": 0}, "max_in_flight=0"),
         ({"hedge": 0}, "hedge=0"),
         ({"min_answers": -1}, "min_answers=-1"),
+        ({"min_answers": None, "mode": "adaptive"}, "min_answers=None"),
+        ({"min_answers": 5, "mode": "screen"}, "min_answers=5 bounds mode='adaptive'"),
+        ({"timeout": None}, "timeout=None"),
         ({"cache": "disk"}, "cache is a str"),
         ({"cache": MemoryCache}, r"pass an instance, MemoryCache\(...\)"),
         ({"error": "small"}, "error='small'"),
@@ -226,6 +230,9 @@ def test_estimates_hold():
         least = cheap.estimate(QUESTION, answer="Koror").least_answers
         cheap.score(QUESTION, answer="Koror")
         assert cheap._ask.answers == least
+        doubtful = InvEntropy(Model(0.4, max_n=5), perturber=rewordings, mode=mode)
+        most = doubtful.estimate(QUESTION, answer="Koror").requests
+        assert doubtful.score(QUESTION, answer="Koror").usage.requests <= most
     with pytest.raises(InputError):
         made.estimate(" ")
     assert InvEntropy(Model(1.0), max_requests=7).estimate(QUESTION, answer="x").requests == 7
@@ -285,6 +292,14 @@ def test_a_score_in_the_background_is_there_for_who_waits():
     assert pending.done()
     assert report.decision.action == "answer"
     assert repr(pending) == "Pending(done)"
+
+
+def test_closing_a_scorer_cancels_what_is_not_scored_yet():
+    with InvEntropy(Slow(), perturber=rewordings, n=2, r=2) as made:
+        pending = made.score(QUESTION, answer="Koror", background=True)
+    with pytest.raises(concurrent.futures.CancelledError):
+        pending.result(timeout=10)
+    assert made.score(QUESTION, answer="Koror", ask=Model(1.0)).status == "ok"  # it starts anew
 
 
 def test_in_an_event_loop_the_background_is_a_task_of_that_loop():

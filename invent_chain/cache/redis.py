@@ -33,7 +33,10 @@ class RedisCache:
     def __init__(
         self, url: str, *, expiry: float | None = _WEEK, prefix: str = "invent-chain:", timeout: float = 2.0
     ) -> None:
-        check_limits(expiry, None)
+        check_limits(expiry, None, timeout)
+        for name, text in (("url", url), ("prefix", prefix)):
+            if not isinstance(text, str):
+                raise ConfigurationError(f"{name} must be a text; got a {type(text).__name__}")
         try:
             import redis
         except ImportError as error:
@@ -41,7 +44,10 @@ class RedisCache:
         try:
             self._client: Any = redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
         except ValueError as error:
-            raise ConfigurationError(f"url={url!r}: {error}") from error
+            shown = url.rpartition("@")[2]  # never the password
+            raise ConfigurationError(
+                f"{shown!r} is no address of a Redis server: pass one such as redis://localhost:6379/0"
+            ) from error
         self._error = redis.RedisError
         self._where = urlsplit(url).netloc.rpartition("@")[2]
         self._prefix = prefix

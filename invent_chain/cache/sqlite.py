@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from invent_chain.cache.limits import check_limits
-from invent_chain.errors import CacheError
+from invent_chain.errors import CacheError, ConfigurationError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, value BLOB NOT NULL, since REAL NOT NULL, used REAL NOT NULL)
@@ -65,7 +65,10 @@ class SqliteCache:
         max_bytes: int | None = 1_000_000_000,
         timeout: float = 10.0,
     ) -> None:
-        check_limits(expiry, max_bytes)
+        check_limits(expiry, max_bytes, timeout)
+        given: object = path
+        if given is not None and not (isinstance(given, str | Path) and str(given)):
+            raise ConfigurationError(f"path={path!r}: pass the file's name, or None for the default place")
         self.path = default_path() if path is None else Path(path)
         self._expiry, self._max_bytes, self._timeout = expiry, max_bytes, timeout
         self._connection: sqlite3.Connection | None = None

@@ -318,7 +318,11 @@ class Asking:
         self._texts[job.question][job.slot : job.slot + came] = replies.texts
         if came == 1 and (job.n > 1 or (self._doubtful and job.count > 1)):
             self._singly = True
-        self._push(job.question, range(job.slot + came, job.slot + job.count))
+        rest = range(job.slot + came, job.slot + job.count)
+        if rest and came == job.n and not (self._singly or self._doubtful):  # fewer were wanted, to keep to a bound
+            heapq.heappush(self._heap, _Job(rest.start, job.question, len(rest), len(rest)))
+        else:
+            self._push(job.question, rest)
         self._tell(came)
 
     def _fail(self, job: _Job, reason: str) -> None:

@@ -43,6 +43,8 @@ class CallableAsk:
 
     def __init__(self, fn: Callable[..., Any], name: str | None = None, *, identity: str = "") -> None:
         _check_callable(fn)
+        if not isinstance(identity, str):
+            raise ConfigurationError(f"identity={identity!r}: must be a text, or '' for answers that are not cached")
         self.identity = identity
         self.name = name if name is not None else _name(fn)
         self._fn = fn

@@ -179,7 +179,7 @@ class LocalAsk:
             said = str(error).partition("\n")[0]
             raise AskError(
                 f"the model {self._source!s} could not be loaded ({type(error).__name__}: {said}): check its name on "
-                "the model hub or its folder, the network, device and load"
+                "the model hub or its folder, the network, device and load (a GGUF needs load={'gguf_file': ...})"
             ) from error
 
     def _load_tokenizer(self, source: str) -> Any:

@@ -185,7 +185,15 @@ def test_a_server_that_is_not_there():
     [
         (lambda: MemoryCache(expiry=0), "expiry=0: must be more than 0"),
         (lambda: SqliteCache(max_bytes=0), "max_bytes=0"),
-        (lambda: RedisCache("localhost"), "url='localhost'"),
+        (lambda: SqliteCache(expiry="3"), "expiry='3'"),
+        (lambda: SqliteCache(timeout="a"), "timeout='a'"),
+        (lambda: SqliteCache(5), "path=5"),
+        (lambda: SqliteCache(""), "path=''"),
+        (lambda: RedisCache("localhost"), "'localhost' is no address"),
+        (lambda: RedisCache("redis://u:secret@localhost:abc/0"), "^'localhost:abc/0' is no address"),
+        (lambda: RedisCache(5), "url must be a text"),
+        (lambda: RedisCache("redis://localhost", prefix=5), "prefix must be a text"),
+        (lambda: RedisCache("redis://localhost", timeout="x"), "timeout='x'"),
         (lambda: as_cache("yes"), "cache is a str"),
     ],
 )

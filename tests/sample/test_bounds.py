@@ -92,6 +92,13 @@ async def test_tokens_that_are_not_counted_are_estimated_and_noted():
     assert any("one token for four characters" in note for note in asking.sampled().notes)
 
 
+async def test_a_wide_budget_costs_one_more_request_and_no_batches():
+    model = Model(max_n=50)
+    asking = await asked(model, [22, 3, 3], max_total_tokens=100_000)
+    assert came(asking) == 28
+    assert sorted(n for _, n in model.asked) == [1, 3, 3, 21]
+
+
 async def test_before_anything_is_known_one_request_goes_alone():
     ledger = Ledger(Bounds(tokens=100), None)
     ledger.sent("q", 1)

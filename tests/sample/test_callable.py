@@ -193,3 +193,9 @@ async def test_as_ask_keeps_an_ask_and_names_what_it_cannot_ask():
         as_ask(Model())
     with pytest.raises(ConfigurationError, match="the class Mine is no model"):
         as_ask(Mine)
+
+
+@pytest.mark.parametrize("identity", [None, 5])
+def test_an_identity_is_a_text(identity):
+    with pytest.raises(ConfigurationError, match=f"identity={identity}"):
+        CallableAsk(lambda q: q, identity=identity)
