@@ -427,7 +427,8 @@ class InvEntropy:
         primary = int(answer is None)
         plan = [self._replications - 1, *[self._r] * self._n]
         requests = sum(plan)  # in rounds, each answer may come to be asked for by itself
-        if isinstance(model, BatchAsk):
+        in_one_go = isinstance(model, BatchAsk) and self._procedure.mode == "fixed"
+        if in_one_go:
             requests = 1
         elif self._procedure.mode == "fixed":
             requests = sum(ceil(count / most_at_once(model)) for count in plan)
@@ -435,7 +436,7 @@ class InvEntropy:
         if self._limits.max_requests is not None:
             requests = min(requests, self._limits.max_requests + primary)
         filled = getattr(model, "filled", str)
-        read = (len(plan) + primary if isinstance(model, BatchAsk) else requests) * tokens_of(filled(question))
+        read = (len(plan) + primary if in_one_go else requests) * tokens_of(filled(question))
         written = None if self._sampling.max_tokens is None else (sum(plan) + primary) * self._sampling.max_tokens
         return Estimate(
             answers=sum(plan) + primary,
